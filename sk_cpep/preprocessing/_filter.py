@@ -1,0 +1,230 @@
+"""Band-pass and notch in one cascade of second-order sections."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.signal import butter, iirnotch, sosfilt, sosfilt_zi, sosfiltfilt, tf2sos
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._recordings import as_recordings, map_recordings
+
+
+class BandpassNotch(TransformerMixin, BaseEstimator):
+    """Band-pass filter and power-line notch for recordings.
+
+    A Butterworth band-pass and one notch per power-line frequency are merged into
+    one cascade of second-order sections, which runs in float64 whatever the
+    precision of the data. Filter recordings first, then cut them into windows: the
+    filter needs the samples on both sides of a window's edge.
+
+    Parameters
+    ----------
+    low : float or None, default=2.0
+        Lower edge of the pass band in Hz. None lets everything below `high` pass.
+
+    high : float or None, default=250.0
+        Upper edge of the pass band in Hz. None lets everything above `low` pass.
+
+    notch : float, array-like of float or None, default=60.0
+        Frequency or frequencies in Hz to cut out, the power line and its harmonics
+        for instance.
+
+    sfreq : float, default=2000.0
+        Sampling rate of the recordings in Hz.
+
+    order : int, default=4
+        Order of the Butterworth filter as :func:`scipy.signal.butter` counts it: a
+        band-pass has twice as many poles. ``phase="zero"`` runs it twice.
+
+    notch_quality : float, default=30.0
+        Notch frequency divided by the notch's width at -3 dB.
+
+    phase : {"zero", "causal"}, default="zero"
+        ``"zero"`` runs the cascade forwards and backwards
+        (:func:`scipy.signal.sosfiltfilt`): no delay, twice the attenuation, so
+        -6 dB at the edges, and every sample depends on later ones.
+        ``"causal"`` runs it forwards once, from the steady state of the first
+        sample, as a device would that filters while it records.
+
+    n_jobs : int, default=None
+        Number of threads, over recordings. The result does not depend on it.
+
+    Attributes
+    ----------
+    sos_ : ndarray of shape (n_sections, 6)
+        The cascade, in the form of :func:`scipy.signal.sosfilt`.
+
+    n_features_in_ : int
+        Number of channels, or of time samples where `fit` saw a 2-D array.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, only where `fit` saw a data frame.
+
+    See Also
+    --------
+    Windower : Cuts the filtered recordings into windows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep.preprocessing import BandpassNotch
+    >>> recordings = [np.random.randn(16, 6000), np.random.randn(16, 4500)]
+    >>> bandpass = BandpassNotch(20, 450, (60, 120), sfreq=2000)
+    >>> filtered = bandpass.fit_transform(recordings)
+    >>> [x.shape for x in filtered]
+    [(16, 6000), (16, 4500)]
+    """
+
+    _parameter_constraints: dict = {
+        "low": [Interval(Real, 0, None, closed="neither"), None],
+        "high": [Interval(Real, 0, None, closed="neither"), None],
+        "notch": [Interval(Real, 0, None, closed="neither"), "array-like", None],
+        "sfreq": [Interval(Real, 0, None, closed="neither")],
+        "order": [Interval(Integral, 1, None, closed="left")],
+        "notch_quality": [Interval(Real, 0, None, closed="neither")],
+        "phase": [StrOptions({"zero", "causal"})],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        low=2.0,
+        high=250.0,
+        notch=60.0,
+        *,
+        sfreq=2000.0,
+        order=4,
+        notch_quality=30.0,
+        phase="zero",
+        n_jobs=None,
+    ):
+        self.low = low
+        self.high = high
+        self.notch = notch
+        self.sfreq = sfreq
+        self.order = order
+        self.notch_quality = notch_quality
+        self.phase = phase
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Compute the filter; nothing is learned from the data.
+
+        Parameters
+        ----------
+        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
+                shape (n, n_channels, n_times) or (n, n_times)
+            Recordings in their own unit.
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If an edge or a notch is not below half the sampling rate, if `low` is
+            not below `high`, if there is nothing to filter out, or if `X` holds
+            NaN or infinite values.
+        """
+        as_recordings(X, estimator=self)
+        self.sos_ = design_sos(
+            self.low, self.high, self.notch, self.sfreq, self.order, self.notch_quality
+        )
+        return self
+
+    def transform(self, X):
+        """Filter along time.
+
+        Parameters
+        ----------
+        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
+                shape (n, n_channels, n_times) or (n, n_times)
+            Recordings in their own unit, at `sfreq`.
+
+        Returns
+        -------
+        X_filtered : list of ndarrays or ndarray
+            As `X`, in the same unit and shape; float32 stays float32, everything
+            else becomes float64.
+
+        Raises
+        ------
+        ValueError
+            If `X` holds NaN or infinite values, of which one would spoil its whole
+            channel.
+        """
+        check_is_fitted(self)
+        X = as_recordings(X, estimator=self, reset=False)
+        run = filter_zero_phase if self.phase == "zero" else filter_causal
+        # scipy refuses a read-only array, such as one that joblib has memory-mapped.
+        sos = np.array(self.sos_)
+        return map_recordings(partial(run, sos), X, self.n_jobs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def design_sos(low, high, notch, sfreq, order, notch_quality):
+    """One cascade of sections for the pass band and all notches."""
+    notches = np.atleast_1d([] if notch is None else np.asarray(notch, dtype=float))
+    _check_band(low, high, notches, sfreq)
+    sections = [tf2sos(*iirnotch(f, notch_quality, fs=sfreq)) for f in notches.ravel()]
+    if low is not None or high is not None:
+        sections.insert(0, _butterworth(low, high, sfreq, order))
+    return np.vstack(sections)
+
+
+def filter_zero_phase(sos, x):
+    """Forwards and backwards over the last axis, in float64."""
+    padlen = min(_default_padlen(sos), x.shape[-1] - 1)
+    # scipy would compute the padding in the precision of x.
+    return sosfiltfilt(sos, x.astype(np.float64), padlen=padlen)
+
+
+def filter_causal(sos, x):
+    """Forwards over the last axis, in float64, from the first sample's steady state."""
+    n_sections = len(sos)
+    zi = sosfilt_zi(sos).reshape(n_sections, *[1] * (x.ndim - 1), 2)
+    return sosfilt(sos, x, zi=zi * x[..., :1])[0]
+
+
+def _butterworth(low, high, sfreq, order):
+    if low is None:
+        return butter(order, high, "lowpass", fs=sfreq, output="sos")
+    if high is None:
+        return butter(order, low, "highpass", fs=sfreq, output="sos")
+    return butter(order, [low, high], "bandpass", fs=sfreq, output="sos")
+
+
+def _default_padlen(sos):
+    """The padding that scipy's sosfiltfilt takes unless told otherwise."""
+    at_origin = min(np.sum(sos[:, 2] == 0), np.sum(sos[:, 5] == 0))
+    return 3 * (2 * len(sos) + 1 - at_origin)
+
+
+def _check_band(low, high, notches, sfreq):
+    if low is None and high is None and notches.size == 0:
+        raise ValueError(
+            "low, high and notch are all None: there is nothing to filter."
+        )
+    if low is not None and high is not None and low >= high:
+        raise ValueError(f"low has to be below high, got low={low} and high={high} Hz.")
+    edges = [("low", low), ("high", high), *(("notch", f) for f in notches.ravel())]
+    for name, edge in edges:
+        if edge is not None and not 0 < edge < sfreq / 2:
+            raise ValueError(
+                f"{name}={edge:g} Hz has to lie above 0 and below the Nyquist limit of "
+                f"{sfreq / 2:g} Hz, half of sfreq={sfreq:g} Hz."
+            )

@@ -1,0 +1,178 @@
+"""Recordings cut into windows."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+
+from ._recordings import as_recordings
+
+
+class Windower(TransformerMixin, BaseEstimator):
+    """Cut recordings into windows.
+
+    The windows of a recording start at 0, `stride`, 2 `stride`, ... as long as a
+    whole window fits, and follow those of the recording before. The number of
+    samples changes: use :func:`make_windows` to cut labels or pose along.
+
+    Parameters
+    ----------
+    size : int
+        Length of a window in samples.
+
+    stride : int, default=None
+        Samples from the start of one window to the start of the next. None takes
+        `size`: windows touch and do not overlap.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of channels, or of time samples where `fit` saw a 2-D array.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, only where `fit` saw a data frame.
+
+    See Also
+    --------
+    make_windows : The same for arrays that belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep.preprocessing import Windower
+    >>> recordings = [np.zeros((16, 6000)), np.zeros((16, 4500))]
+    >>> Windower(2000, stride=1000).fit_transform(recordings).shape
+    (8, 16, 2000)
+    """
+
+    _parameter_constraints: dict = {
+        "size": [Interval(Integral, 1, None, closed="left")],
+        "stride": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(self, size, stride=None):
+        self.size = size
+        self.stride = stride
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check the data; nothing is learned from it.
+
+        Parameters
+        ----------
+        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
+                shape (n, n_channels, n_times) or (n, n_times)
+            Recordings in any unit.
+
+        y : Ignored
+            Not used, present for API consistency by convention.
+
+        Returns
+        -------
+        self : object
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If `X` holds NaN or infinite values.
+        """
+        as_recordings(X, estimator=self)
+        return self
+
+    def transform(self, X):
+        """Cut recordings into windows.
+
+        Parameters
+        ----------
+        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
+                shape (n, n_channels, n_times) or (n, n_times)
+            Recordings in any unit. Each row of a 2-D array is a recording of one
+            channel.
+
+        Returns
+        -------
+        X_windows : ndarray of shape (n_windows, n_channels, size)
+            Windows in the unit of `X`, in the order of the recordings; float32 stays
+            float32, everything else becomes float64.
+
+        Warns
+        -----
+        UserWarning
+            If some recordings are shorter than `size`: they give no window.
+
+        Raises
+        ------
+        ValueError
+            If all recordings are shorter than `size`, or if `X` holds NaN or infinite
+            values: to leave windows out here would break the pairing with the pose.
+        """
+        check_is_fitted(self)
+        X = as_recordings(X, estimator=self, reset=False)
+        recordings = X if isinstance(X, list) or X.ndim == 3 else X[:, np.newaxis]
+        stride = self.size if self.stride is None else self.stride
+        lengths = np.array([x.shape[-1] for x in recordings])
+        counts = count_windows(lengths, self.size, stride)
+        warn_empty(counts, lengths, self.size)
+        return cut_windows(recordings, counts, self.size, stride)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def count_windows(lengths, size, stride):
+    """How many whole windows fit into each length."""
+    return np.maximum(0, (lengths - size) // stride + 1)
+
+
+def empty_windows(recordings, n_windows, size):
+    """Room for windows, in the widest precision of the recordings."""
+    dtype = np.result_type(*{x.dtype for x in recordings})
+    return np.empty((n_windows, recordings[0].shape[0], size), dtype=dtype)
+
+
+def cut_windows(recordings, counts, size, stride):
+    """Copy evenly spaced windows of all recordings, in order, into one array.
+
+    Parameters
+    ----------
+    recordings : sequence of ndarrays of shape (n_channels, n_times_i)
+    counts : ndarray of shape (n_recordings,)
+        Number of windows of each recording, from :func:`count_windows`.
+    size, stride : int
+
+    Returns
+    -------
+    windows : ndarray of shape (n_windows, n_channels, size)
+    """
+    out = empty_windows(recordings, counts.sum(), size)
+    stops = np.cumsum(counts)
+    for i in np.flatnonzero(counts):
+        views = sliding_window_view(recordings[i], size, axis=-1)[:, ::stride]
+        out[stops[i] - counts[i] : stops[i]] = views.swapaxes(0, 1)
+    return out
+
+
+def warn_empty(counts, lengths, size):
+    """Warn of recordings without a window, raise where there is no window at all."""
+    n_empty = np.count_nonzero(counts == 0)
+    if n_empty == len(counts):
+        raise ValueError(
+            f"No window of size={size} samples fits: all {n_empty} recordings are too "
+            f"short, the longest has {lengths.max()} samples. A recording has the "
+            "shape (n_channels, n_times)."
+        )
+    if n_empty:
+        warnings.warn(
+            f"{n_empty} of {len(counts)} recordings are too short for a window of "
+            f"size={size} samples and give none; the shortest has {lengths.min()}.",
+            UserWarning,
+            stacklevel=3,
+        )
