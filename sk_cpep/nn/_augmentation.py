@@ -1,0 +1,128 @@
+"""What happens to EMG windows while a network trains; whole batches, on the device."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a batch of windows, drawn anew for every window.
+
+    Parameters
+    ----------
+    channel_rotation : int, default=0
+        The ring of electrodes is rolled by a number of positions drawn uniformly
+        from ``-channel_rotation, ..., channel_rotation`` (paper: 1).
+
+    ring : tuple of int, default=None
+        The channels that form the ring, in order round the limb. None is all.
+
+    amplitude_jitter : float, default=0.0
+        Each channel is multiplied by ``exp(amplitude_jitter * normal)``.
+
+    time_shift : int, default=0
+        The window is moved in time by up to this many samples either way, its
+        edge repeated where nothing is left to show.
+
+    noise : float, default=0.0
+        SD of white noise added to every sample, in the unit of the windows.
+
+    channel_dropout : float, default=0.0
+        Probability with which a channel is silenced.
+    """
+
+    channel_rotation: int = 0
+    ring: tuple | None = None
+    amplitude_jitter: float = 0.0
+    time_shift: int = 0
+    noise: float = 0.0
+    channel_dropout: float = 0.0
+
+    def __call__(self, x, generator=None):
+        """Change a batch.
+
+        Parameters
+        ----------
+        x : tensor of shape (B, C, T)
+
+        generator : torch.Generator, default=None
+            Source of randomness, on the device of `x`.
+
+        Returns
+        -------
+        x : tensor of shape (B, C, T)
+        """
+        if self.channel_rotation:
+            x = rotate_channels(x, self.channel_rotation, self.ring, generator)
+        if self.time_shift:
+            x = shift_time(x, self.time_shift, generator)
+        if self.amplitude_jitter:
+            x = x * torch.exp(self.amplitude_jitter * _normal(x, generator))
+        if self.channel_dropout:
+            x = x * (_uniform(x, generator) >= self.channel_dropout)
+        if self.noise:
+            noise = torch.randn(x.shape, generator=generator, device=x.device)
+            x = x + self.noise * noise
+        return x
+
+
+def rotate_channels(x, max_steps, ring=None, generator=None):
+    """Roll the electrodes of each window by -max_steps to max_steps positions.
+
+    Parameters
+    ----------
+    x : tensor of shape (B, C, T)
+
+    max_steps : int
+
+    ring : sequence of int, default=None
+        Channels of the ring in order; the others stay. None is all.
+
+    generator : torch.Generator, default=None
+
+    Returns
+    -------
+    x : tensor of shape (B, C, T)
+    """
+    B, C, T = x.shape
+    ring = torch.as_tensor(range(C) if ring is None else ring, device=x.device)
+    steps = torch.randint(
+        -max_steps, max_steps + 1, (B, 1), generator=generator, device=x.device
+    )
+    places = (torch.arange(len(ring), device=x.device) - steps) % len(ring)  # (B, R)
+    source = torch.arange(C, device=x.device).repeat(B, 1)  # (B, C)
+    source[:, ring] = ring[places]
+    return x.gather(1, source.unsqueeze(-1).expand(-1, -1, T))
+
+
+def shift_time(x, max_shift, generator=None):
+    """Move each window by -max_shift to max_shift samples, repeating its edge.
+
+    Parameters
+    ----------
+    x : tensor of shape (B, C, T)
+
+    max_shift : int
+        Samples.
+
+    generator : torch.Generator, default=None
+
+    Returns
+    -------
+    x : tensor of shape (B, C, T)
+    """
+    B, C, T = x.shape
+    shift = torch.randint(
+        -max_shift, max_shift + 1, (B, 1), generator=generator, device=x.device
+    )
+    source = (torch.arange(T, device=x.device) - shift).clamp(0, T - 1)  # (B, T)
+    return x.gather(2, source.unsqueeze(1).expand(-1, C, -1))
+
+
+def _normal(x, generator):
+    return torch.randn(*x.shape[:2], 1, generator=generator, device=x.device)
+
+
+def _uniform(x, generator):
+    return torch.rand(*x.shape[:2], 1, generator=generator, device=x.device)

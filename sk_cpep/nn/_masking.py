@@ -1,0 +1,69 @@
+"""Which tokens of each window are hidden from the encoder."""
+
+import torch
+
+
+def n_masked_tokens(n_tokens, mask_ratio):
+    """Exactly ``round(K * r)`` tokens are hidden (halves go to the even number)."""
+    return round(n_tokens * mask_ratio)
+
+
+def random_mask(n_windows, n_tokens, n_masked, *, generator=None, device=None):
+    """Hide `n_masked` tokens of every window, drawn uniformly without replacement.
+
+    Parameters
+    ----------
+    n_windows, n_tokens, n_masked : int
+        ``B``, ``K`` and the number of hidden tokens a window.
+
+    generator : torch.Generator, default=None
+        Source of randomness, on `device`. None is torch's global one.
+
+    device : torch.device, default=None
+        Where the mask is made.
+
+    Returns
+    -------
+    mask : bool tensor of shape (B, K)
+        True where the token is hidden.
+    """
+    noise = torch.rand(n_windows, n_tokens, generator=generator, device=device)
+    hidden = noise.argsort(dim=1)[:, :n_masked]  # (B, M)
+    mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device=device)
+    return mask.scatter_(1, hidden, True)
+
+
+def kept_indices(mask, n_masked):
+    """Positions of the tokens that the encoder sees, in order of time.
+
+    Parameters
+    ----------
+    mask : bool tensor of shape (B, K)
+        True where the token is hidden; `n_masked` True in every row.
+
+    n_masked : int
+        Number of hidden tokens a window, known on the host so that the shape of
+        the result does not have to be read back from the device.
+
+    Returns
+    -------
+    kept : int64 tensor of shape (B, K - n_masked)
+    """
+    order = mask.to(torch.uint8).argsort(dim=1, stable=True)  # kept first
+    return order[:, : mask.shape[1] - n_masked]
+
+
+def gather_tokens(tokens, indices):
+    """Select tokens by position.
+
+    Parameters
+    ----------
+    tokens : tensor of shape (B, K, D)
+
+    indices : int64 tensor of shape (B, N)
+
+    Returns
+    -------
+    selected : tensor of shape (B, N, D)
+    """
+    return tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

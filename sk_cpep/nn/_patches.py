@@ -1,0 +1,51 @@
+"""Windows to tokens and back (paper, section 3.1: tokenisation)."""
+
+
+def n_patches(n_times, patch_length):
+    """Number of tokens ``K = floor(T / S)`` of a window of `n_times` samples."""
+    return n_times // patch_length
+
+
+def patchify(x, patch_length):
+    """Cut windows into non-overlapping patches, channels flattened within each.
+
+    Parameters
+    ----------
+    x : tensor of shape (B, C, T)
+        Windows.
+
+    patch_length : int
+        Samples per patch, ``S``.
+
+    Returns
+    -------
+    patches : tensor of shape (B, K, C * S)
+        ``K = floor(T / S)`` patches; the ``T - K * S`` samples left over at the
+        end belong to no patch.
+    """
+    B, C, T = x.shape
+    K = n_patches(T, patch_length)
+    x = x[:, :, : K * patch_length].reshape(B, C, K, patch_length)
+    return x.transpose(1, 2).reshape(B, K, C * patch_length)
+
+
+def unpatchify(patches, n_channels):
+    """Put patches back together, the inverse of :func:`patchify`.
+
+    Parameters
+    ----------
+    patches : tensor of shape (B, K, C * S)
+        Patches.
+
+    n_channels : int
+        Number of channels, ``C``.
+
+    Returns
+    -------
+    x : tensor of shape (B, C, K * S)
+        Windows.
+    """
+    B, K, CS = patches.shape
+    S = CS // n_channels
+    x = patches.reshape(B, K, n_channels, S).transpose(1, 2)  # (B, C, K, S)
+    return x.reshape(B, n_channels, K * S)
