@@ -1,0 +1,123 @@
+"""What happens around the epochs of a fit."""
+
+import math
+from copy import deepcopy
+
+from skorch.callbacks import Callback
+from tqdm import tqdm
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end a fit after this epoch, keeping its result."""
+
+
+class LearningRate(Callback):
+    """Record the learning rate of each epoch's first batch."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
+
+
+class FiniteLoss(Callback):
+    """Stop a fit that diverges, with an error that says so."""
+
+    def on_epoch_end(self, net, **kwargs):
+        loss = net.history[-1, "train_loss"]
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss is {loss} after epoch "
+                f"{len(net.history)}. Scale the input to unit variance (InstanceNorm), "
+                "or lower lr."
+            )
+
+
+class StopEarly(Callback):
+    """End the fit when the validation loss stops falling; keep the best weights.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without an improvement by more than `tol` in a row.
+
+    tol : float
+    """
+
+    def __init__(self, patience, tol):
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net, **kwargs):
+        self.best_loss_ = math.inf
+        self.n_bad_ = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        loss = net.history[-1, "valid_loss"]
+        self.n_bad_ = 0 if loss < self.best_loss_ - self.tol else self.n_bad_ + 1
+        if loss < self.best_loss_:
+            self.best_loss_ = loss
+            self.best_weights_ = deepcopy(net.module_.state_dict())
+        if self.n_bad_ >= self.patience:
+            raise StopTraining
+
+    def on_train_end(self, net, **kwargs):
+        net.module_.load_state_dict(self.best_weights_)
+
+
+class Progress(Callback):
+    """A bar over the batches of all epochs, with the loss and the time left.
+
+    Parameters
+    ----------
+    description : str
+        What is being trained.
+
+    n_batches : int
+        Batches an epoch.
+    """
+
+    def __init__(self, description, n_batches):
+        self.description = description
+        self.n_batches = n_batches
+
+    def on_train_begin(self, net, **kwargs):
+        self.bar_ = tqdm(
+            total=net.max_epochs * self.n_batches,
+            desc=self.description,
+            unit="batch",
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.bar_.update()
+
+    def on_epoch_end(self, net, **kwargs):
+        keys = [k for k in ("train_loss", "valid_loss") if k in net.history[-1]]
+        losses = {k.replace("_loss", ""): f"{net.history[-1, k]:.4f}" for k in keys}
+        epoch = f"{len(net.history)}/{net.max_epochs}"
+        self.bar_.set_postfix({"epoch": epoch} | losses)
+
+    def on_train_end(self, net, **kwargs):
+        self.bar_.close()
+
+
+class EpochHook(Callback):
+    """Tell the estimator of each epoch; it may ask to stop.
+
+    Parameters
+    ----------
+    begin, end : callables
+        Called without arguments around an epoch; ``end()`` that returns True stops.
+    """
+
+    def __init__(self, begin, end):
+        self.begin = begin
+        self.end = end
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.begin()
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.end():
+            raise StopTraining

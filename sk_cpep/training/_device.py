@@ -1,0 +1,83 @@
+"""Where a network runs, in which precision, and from which seed."""
+
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+
+def resolve_device(device):
+    """Turn a `device` parameter into a device.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"auto"`` is the first GPU (CUDA, then Apple's MPS), else the CPU.
+
+    Returns
+    -------
+    device : torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device does not exist on this machine.
+    """
+    if device == "auto":
+        return torch.device(_best_device())
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used here: {error}. Give a device of this "
+            f"machine, or 'auto', which is {_best_device()!r} here."
+        ) from error
+    return torch.device(device)
+
+
+def _best_device():
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_precision(precision, device):
+    """Turn a `precision` parameter into the type of the matrix products.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+        ``"auto"`` is bfloat16 where `device` has units for it (CUDA from Ampere
+        on; CPUs with AMX), else float32.
+
+    device : torch.device
+
+    Returns
+    -------
+    dtype : torch.dtype
+    """
+    if precision == "auto":
+        return torch.bfloat16 if has_bfloat16_units(device) else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def has_bfloat16_units(device):
+    """Whether matrix products in bfloat16 are faster than in float32 there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return device.type == "cpu" and has_amx()
+
+
+def autocast(dtype, device):
+    """Context in which matrix products run in `dtype`; float32 changes nothing."""
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+@contextmanager
+def seeded(seed):
+    """Seed torch's global generators inside, and leave them as they were."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
