@@ -1,0 +1,17 @@
+"""Contrastive Pose-EMG Pre-training (CPEP) as scikit-learn estimators."""
+
+from ._version import __version__
+from .encoders import CPEP, MAE
+from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
+from .zero_shot import ZeroShotClassifier
+
+__all__ = [
+    "CPEP",
+    "MAE",
+    "BandpassNotch",
+    "InstanceNorm",
+    "Windower",
+    "ZeroShotClassifier",
+    "__version__",
+    "make_windows",
+]

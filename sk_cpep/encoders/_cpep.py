@@ -1,0 +1,661 @@
+"""Contrastive pose-EMG pre-training as an estimator."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
+from ..training import Alignment, map_batches, seeded, train
+from ._callback_support import (
+    CallbackSupportMixin,
+    begin_task,
+    end_task,
+    epoch_hook,
+    fit_task,
+    leaf_task,
+    propagated,
+    with_callbacks,
+)
+from ._mae import MAE
+from ._persistence import PickledWeightsMixin
+from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
+from ._windows import read_poses, read_windows
+
+
+class CPEP(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    PickledWeightsMixin,
+    BaseEstimator,
+):
+    """Contrastive pose-EMG pre-training.
+
+    ``fit(X_emg, P_pose)`` trains a masked autoencoder on each modality, freezes the
+    pose encoder, and pulls the EMG encoder's embedding of a window towards the pose
+    embedding of the same window, away from those of the other windows of the batch.
+    Afterwards ``transform(X_emg)`` is enough for a linear probe, and, with the poses
+    of :meth:`transform_pose`, for zero-shot classification.
+
+    Parameters
+    ----------
+    emg_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+        Pre-trained on the EMG windows, or, if frozen, taken as it is. (The fitted
+        MAE is never changed: alignment trains a copy.) None is
+        ``MAE(patch_length=50)``.
+
+    pose_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+        The same for the pose. None is ``MAE(patch_length=200)``.
+
+    pose_transformer : transformer, default=None
+        Applied to the pose in :meth:`fit`, :meth:`score` and :meth:`transform_pose`,
+        as :class:`~sklearn.compose.TransformedTargetRegressor` does with its target:
+        a :class:`~sk_cpep.Windower` when the pipeline windows its recordings.
+
+    temperature : float, default=0.02
+        Where the temperature tau of the similarities starts.
+
+    learn_temperature : bool, default=True
+        Whether tau is learned; 1 / tau is at most 100.
+
+    pooling : {"cls", "mean"}, default="cls"
+        What of the tokens is aligned: ``[CLS]``, or the mean of the others.
+
+    embedding : {"projection", "encoder"}, default="projection"
+        What :meth:`transform` returns: the projection of unit length that is aligned
+        with the pose, or the encoder's embedding before the projection head, which
+        only a probe can use. May be changed after fitting.
+
+    emg_init, pose_init : {"pretrained", "random"}, default="pretrained"
+        Whether an encoder is pre-trained, or starts from random weights.
+
+    train_emg : bool, default=True
+        Whether alignment trains the EMG encoder, or only the projection head.
+
+    train_pose : bool, default=False
+        Whether alignment trains the pose encoder too.
+
+    channel_rotation : int, default=1
+        While pre-training the EMG encoder and aligning, the ring of electrodes is
+        rolled by up to this many positions either way, at random. 0 for none.
+
+    ring_channels : int or array-like of int, default=None
+        Which channels are the ring: the first so many, or their indices in order
+        round the limb. None is all channels.
+
+    amplitude_jitter : float, default=0.0
+        While pre-training the EMG encoder and aligning, each channel is multiplied by
+        ``exp(amplitude_jitter * normal)``. 0 is the paper's.
+
+    time_shift : int, default=0
+        Likewise, windows are moved by up to this many samples. 0 is the paper's.
+
+    noise : float, default=0.0
+        Likewise, SD of white noise added to every sample. 0 is the paper's.
+
+    channel_dropout : float, default=0.0
+        Likewise, probability with which a channel is silenced. 0 is the paper's.
+
+    duplicate_threshold : float, default=None
+        Poses of the batch whose cosine similarity with a window's own pose is above
+        this are not used as its negatives. None uses all, as the paper.
+
+    target_temperature : float, default=None
+        Share the target of a window among the like poses of the batch, by
+        ``softmax(cosine / target_temperature)``. None is the paper's.
+
+    center_pose : bool, default=False
+        Subtract the mean pose embedding of the training windows before normalising,
+        so that the similarities of poses spread around zero. False is the paper's.
+
+    lr : float, default=1e-4
+        Highest learning rate of AdamW while aligning (as all that follow; the
+        encoders bring their own parameters for pre-training).
+
+    weight_decay : float, default=1e-5
+        Weight decay of AdamW; the temperature has none.
+
+    batch_size : int, default=256
+        Pairs per step: each has ``batch_size - 1`` negatives.
+
+    max_epochs : int, default=100
+        Passes over the pairs.
+
+    restart_period : int, default=None
+        Epochs from one warm restart to the next. None is `max_epochs`: one cosine.
+
+    early_stopping : bool, default=False
+        Set pairs aside, stop when the loss on them no longer falls, and keep the best
+        weights.
+
+    validation_fraction : float, default=0.1
+        Share of the pairs set aside, with `early_stopping`.
+
+    n_iter_no_change : int, default=10
+        Epochs without an improvement of at least `tol` before stopping.
+
+    tol : float, default=1e-4
+        See `n_iter_no_change`.
+
+    device : str or torch.device, default="auto"
+        Where to compute; ``"auto"`` takes a GPU if there is one.
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Type of the matrix products while training; see :class:`MAE`.
+
+    callbacks : list of skorch callbacks, default=None
+        Called around epochs and batches of the alignment.
+
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same result in every fit; encoders without one of their
+        own get theirs from it.
+
+    verbose : int, default=0
+        From 1 on, a progress bar with the loss and the time left.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        Both encoders, the projection head and the temperature
+        (:class:`sk_cpep.nn.PoseEMGAlignment`). The autoencoders' decoders are not
+        kept: to use them, fit the MAE first and pass it as ``FrozenEstimator(mae)``.
+
+    temperature_ : float
+        The learned temperature.
+
+    history_ : dict of list of dict
+        ``"emg_encoder"``, ``"pose_encoder"`` (empty where nothing was trained) and
+        ``"alignment"``: for each epoch `epoch`, `train_loss`, `valid_loss` (with
+        `early_stopping`), `lr` and `seconds`.
+
+    pose_transformer_ : transformer
+        The fitted `pose_transformer`, or None.
+
+    n_iter_ : int
+        Number of epochs of the alignment.
+
+    n_channels_in_, n_times_in_ : int
+        Shape of the EMG windows seen in :meth:`fit`.
+
+    n_joints_in_, n_pose_times_in_ : int
+        Shape of the pose windows seen in :meth:`fit`.
+
+    n_features_in_ : int
+        Number of channels (of samples, if the windows were two-dimensional).
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if `X` had any (a DataFrame).
+
+    See Also
+    --------
+    MAE : The encoders.
+    ZeroShotClassifier : Names gestures by their nearest poses.
+
+    References
+    ----------
+    .. [1] "CPEP: Contrastive Pose-EMG Pre-training Enhances Gesture Generalization
+       on EMG Signals", arXiv:2509.04699, section 3.2 and Table 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep import CPEP, MAE
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(64, 8, 200)).astype("float32")
+    >>> P = rng.normal(size=(64, 20, 60)).astype("float32")
+    >>> small = dict(d_model=32, n_layers=1, n_decoder_layers=1, max_epochs=1)
+    >>> cpep = CPEP(MAE(20, **small), MAE(12, **small), max_epochs=2, random_state=0)
+    >>> cpep.fit(X, P).transform(X).shape
+    (64, 32)
+    """
+
+    _parameter_constraints: dict = {
+        "emg_encoder": [HasMethods(["fit", "transform"]), None],
+        "pose_encoder": [HasMethods(["fit", "transform"]), None],
+        "pose_transformer": [HasMethods(["fit", "transform"]), None],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "learn_temperature": ["boolean"],
+        "pooling": [StrOptions({"cls", "mean"})],
+        "embedding": [StrOptions({"projection", "encoder"})],
+        "emg_init": [StrOptions({"pretrained", "random"})],
+        "pose_init": [StrOptions({"pretrained", "random"})],
+        "train_emg": ["boolean"],
+        "train_pose": ["boolean"],
+        "channel_rotation": [Interval(Integral, 0, None, closed="left")],
+        "ring_channels": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "amplitude_jitter": [Interval(Real, 0, None, closed="left")],
+        "time_shift": [Interval(Integral, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "channel_dropout": [Interval(Real, 0, 1, closed="left")],
+        "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
+        "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
+        "center_pose": ["boolean"],
+        **TRAINING_CONSTRAINTS,
+    }
+
+    def __init__(
+        self,
+        emg_encoder=None,
+        pose_encoder=None,
+        *,
+        pose_transformer=None,
+        temperature=0.02,
+        learn_temperature=True,
+        pooling="cls",
+        embedding="projection",
+        emg_init="pretrained",
+        pose_init="pretrained",
+        train_emg=True,
+        train_pose=False,
+        channel_rotation=1,
+        ring_channels=None,
+        amplitude_jitter=0.0,
+        time_shift=0,
+        noise=0.0,
+        channel_dropout=0.0,
+        duplicate_threshold=None,
+        target_temperature=None,
+        center_pose=False,
+        lr=1e-4,
+        weight_decay=1e-5,
+        batch_size=256,
+        max_epochs=100,
+        restart_period=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        device="auto",
+        precision="auto",
+        callbacks=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.emg_encoder = emg_encoder
+        self.pose_encoder = pose_encoder
+        self.pose_transformer = pose_transformer
+        self.temperature = temperature
+        self.learn_temperature = learn_temperature
+        self.pooling = pooling
+        self.embedding = embedding
+        self.emg_init = emg_init
+        self.pose_init = pose_init
+        self.train_emg = train_emg
+        self.train_pose = train_pose
+        self.channel_rotation = channel_rotation
+        self.ring_channels = ring_channels
+        self.amplitude_jitter = amplitude_jitter
+        self.time_shift = time_shift
+        self.noise = noise
+        self.channel_dropout = channel_dropout
+        self.duplicate_threshold = duplicate_threshold
+        self.target_temperature = target_temperature
+        self.center_pose = center_pose
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.restart_period = restart_period
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.device = device
+        self.precision = precision
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
+    def fit(self, X, y, groups=None):
+        """Pre-train both encoders, then align EMG with pose.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
+            EMG windows, best of unit variance. An object with a 3-D `shape` that
+            takes an array of indices (or has ``__getitems__``) is read batch by
+            batch and never copied whole.
+
+        y : array-like of shape (n_windows, n_joints, n_pose_times)
+            The pose windows ``P`` of the same moments, one a row of `X`; joint angles
+            in radians, best of unit variance. Whatever `pose_transformer` takes, if
+            there is one. Two dimensions are one joint, one is one joint at one time.
+
+        groups : array-like of shape (n_windows,), default=None
+            The person of each window. Given, a batch of the alignment holds windows
+            of one person only, so that EMG cannot be told apart by who it is of, but
+            only by what the hand does; that helps where people are few. None mixes
+            all, as the paper. In a Pipeline: ``pipe.fit(X, P, cpep__groups=users)``.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If rows do not pair, windows do not fit the encoders, or the loss is no
+            longer finite.
+        """
+        X = read_windows(self, X, reset=True)
+        P = self._read_poses(y, reset=True)
+        check_pairs(X, P)
+        groups = read_groups(groups, X)
+        plan = training_plan(self, min_batch=2)
+        rng = check_random_state(self.random_state)
+        emg, pose = self._encoders(rng)
+        jobs = {
+            "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
+            "pose_encoder": (pose, self.pose_init, P, Augmentation()),
+        }
+        n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
+        task = fit_task(self, n_fits + 1)
+        self.history_ = {
+            name: self._pretrain(task, name, *job) for name, job in jobs.items()
+        }
+        with seeded(rng.randint(2**31)):
+            self._start_alignment(emg, pose)
+            self.history_["alignment"] = self._align(X, P, groups, plan, rng, task)
+        self.temperature_ = float(1 / self.module_.scale)
+        self.n_iter_ = len(self.history_["alignment"])
+        end_task(task, self)
+        return self
+
+    def _encoders(self, rng):
+        """The MAE of each modality, with a seed where it has none."""
+        common = {"device": self.device, "precision": self.precision}
+        common["verbose"] = self.verbose
+        seeds = rng.randint(2**31, size=2)
+        return [
+            mae_of(MAE(patch_length, **common) if mae is None else mae, name, int(seed))
+            for mae, name, patch_length, seed in (
+                (self.emg_encoder, "emg_encoder", 50, seeds[0]),
+                (self.pose_encoder, "pose_encoder", 200, seeds[1]),
+            )
+        ]
+
+    def _augmentation(self):
+        return Augmentation(
+            channel_rotation=self.channel_rotation,
+            ring=read_ring(self.ring_channels, self.n_channels_in_),
+            amplitude_jitter=self.amplitude_jitter,
+            time_shift=self.time_shift,
+            noise=self.noise,
+            channel_dropout=self.channel_dropout,
+        )
+
+    def _pretrain(self, task, name, mae, init, windows, augment):
+        """Fit the MAE of one modality, if it is to be fitted; its history."""
+        if not needs_fit(mae, init):
+            prepare_unfitted(mae, windows)
+            return []
+        stage = leaf_task(task, name)
+        with propagated(stage, mae):
+            begin_task(stage, self)
+            mae._fit_augmented(windows, augment)
+            end_task(stage, self)
+        return mae.history_
+
+    def _start_alignment(self, emg, pose):
+        """Make `module_`, its encoders as pre-trained or new."""
+        self.config_ = AlignmentConfig(
+            emg.config_,
+            pose.config_,
+            temperature=self.temperature,
+            learn_temperature=self.learn_temperature,
+            pooling=self.pooling,
+            duplicate_threshold=self.duplicate_threshold,
+            target_temperature=self.target_temperature,
+        )
+        self.module_ = self._build_module()
+        if self.emg_init == "pretrained":
+            copy_weights(emg.module_.encoder, self.module_.emg_encoder)
+        if self.pose_init == "pretrained":
+            copy_weights(pose.module_.encoder, self.module_.pose_encoder)
+
+    def _align(self, X, P, groups, plan, rng, task):
+        """Train `module_` on pairs; its history."""
+        self.module_.to(plan.device)
+        if self.center_pose:
+            self._center_pose(P)
+        frozen_pose = not self.train_pose
+        targets = self._map(self.module_.embed_pose, P) if frozen_pose else P
+        objective = Alignment(
+            self.module_,
+            self._augmentation(),
+            poses_embedded=frozen_pose,
+            train_emg=self.train_emg,
+        )
+        stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
+        history = train(
+            objective,
+            [X, targets],
+            plan,
+            rng=rng,
+            groups=groups,
+            description="CPEP alignment",
+            callbacks=[*(self.callbacks or ()), epoch_hook(stage, self)],
+        )
+        end_task(stage, self)
+        return history
+
+    def _center_pose(self, P):
+        if self.train_pose:
+            raise ValueError(
+                "center_pose=True needs a frozen pose encoder: set train_pose=False."
+            )
+        mean = self._map(self.module_.encode_pose, P).mean(axis=0, dtype=np.float64)
+        self.module_.pose_mean.copy_(torch.from_numpy(mean))
+
+    def _build_module(self):
+        return PoseEMGAlignment(self.config_)
+
+    def transform(self, X):
+        """Embed EMG windows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
+            EMG windows.
+
+        Returns
+        -------
+        Z : float32 ndarray of shape (n_windows, d_model)
+            Projections of unit length, aligned with :meth:`transform_pose`; or, with
+            ``embedding="encoder"``, what the encoder gives before the projection.
+        """
+        check_is_fitted(self)
+        X = read_windows(self, X, reset=False)
+        if self.embedding == "encoder":
+            return self._map(self.module_.encode_emg, X)
+        return self._map(self.module_.embed_emg, X)
+
+    def transform_pose(self, P):
+        """Embed poses.
+
+        Parameters
+        ----------
+        P : array-like of shape (n_windows, n_joints, n_pose_times)
+            Pose windows, or what `pose_transformer` takes.
+
+        Returns
+        -------
+        V : float32 ndarray of shape (n_windows, d_model)
+            Embeddings of unit length.
+        """
+        check_is_fitted(self)
+        return self._map(self.module_.embed_pose, self._read_poses(P, reset=False))
+
+    def score(self, X, y):
+        """Top-1 retrieval accuracy among the pairs given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
+            EMG windows.
+
+        y : array-like of shape (n_windows, n_joints, n_pose_times)
+            Their pose windows ``P``, or what `pose_transformer` takes.
+
+        Returns
+        -------
+        score : float
+            Share of EMG windows whose most similar pose, of all poses given, is
+            their own. Chance is ``1 / n_windows``: compare scores of sets of one size.
+        """
+        check_is_fitted(self)
+        X = read_windows(self, X, reset=False)
+        P = self._read_poses(y, reset=False)
+        check_pairs(X, P)
+        U, V = self._map(self.module_.embed_emg, X), self._map(self.module_.embed_pose, P)
+        return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
+
+    def _map(self, function, windows):
+        device = inference_device(self)
+        self.module_.to(device)
+        self.module_.eval()
+        return map_batches(
+            function, windows, device=device, batch_size=self.batch_size
+        )
+
+    def _read_poses(self, P, reset):
+        if self.pose_transformer is not None and P is not None:
+            if reset:
+                self.pose_transformer_ = clone(self.pose_transformer).fit(P)
+            P = self.pose_transformer_.transform(P)
+        elif reset:
+            self.pose_transformer_ = None
+        P = read_poses(P)
+        if reset:
+            self.n_joints_in_, self.n_pose_times_in_ = P.shape[1:]
+        expected = (self.n_joints_in_, self.n_pose_times_in_)
+        if tuple(P.shape[1:]) != expected:
+            raise ValueError(
+                f"P has windows of {P.shape[1]} joints x {P.shape[2]} samples, but "
+                f"CPEP was fitted on {expected[0]} x {expected[1]}."
+            )
+        return P
+
+    @property
+    def _n_features_out(self):
+        if self.embedding == "encoder":
+            return self.config_.emg.d_model
+        return self.config_.pose.d_model
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def mae_of(encoder, name, seed):
+    """The MAE to start from: a clone with a seed, or the fitted one that is frozen."""
+    frozen = isinstance(encoder, FrozenEstimator)
+    mae = encoder.estimator if frozen else clone(encoder)
+    if not isinstance(mae, MAE):
+        raise TypeError(
+            f"{name} must be an MAE or a FrozenEstimator of a fitted MAE, got "
+            f"{type(mae).__name__}."
+        )
+    if frozen:
+        check_is_fitted(mae)
+    elif mae.random_state is None:
+        mae.set_params(random_state=seed)
+    return mae
+
+
+def needs_fit(mae, init):
+    """Whether an encoder has still to be pre-trained."""
+    return init == "pretrained" and not hasattr(mae, "module_")
+
+
+def prepare_unfitted(mae, windows):
+    """Settle the sizes of an encoder that is not trained, or check that they fit."""
+    if hasattr(mae, "module_"):
+        read_windows(mae, windows, reset=False)
+    else:
+        mae._prepare(windows)
+
+
+def copy_weights(source, target):
+    """Copy the weights of one module to another of the same sizes."""
+    target.load_state_dict(source.state_dict())
+
+
+def read_ring(ring_channels, n_channels):
+    """The channels of the ring of electrodes, in order, as a tuple; None is all.
+
+    Parameters
+    ----------
+    ring_channels : int, array-like of int or None
+        The first so many channels, or indices.
+
+    n_channels : int
+        Channels of a window.
+
+    Returns
+    -------
+    ring : tuple of int or None
+    """
+    if ring_channels is None:
+        return None
+    if np.ndim(ring_channels) == 0:
+        ring_channels = range(ring_channels)
+    ring = tuple(int(channel) for channel in ring_channels)
+    if len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
+        raise ValueError(
+            f"ring_channels={ring} must be different channels among the {n_channels} "
+            f"of the windows, 0 to {n_channels - 1}."
+        )
+    return ring
+
+
+def check_pairs(X, P):
+    """Refuse EMG and pose that do not pair, or are too few to tell apart."""
+    n_emg, n_pose = X.shape[0], P.shape[0]
+    if n_emg != n_pose:
+        raise ValueError(
+            f"X and P must pair row by row, got {n_emg} EMG windows and {n_pose} pose "
+            "windows. Window both in the same way: make_windows(X, P, ...), or "
+            "pose_transformer=Windower(...) beside a Windower in the pipeline."
+        )
+    if n_emg < 2:
+        raise ValueError(
+            f"CPEP contrasts windows with each other and needs 2 at the least, got "
+            f"n_samples={n_emg}."
+        )
+
+
+def read_groups(groups, X):
+    """Groups as an array with one entry a window, or None."""
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != X.shape[0]:
+        raise ValueError(
+            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
+            "person of each window."
+        )
+    return groups
+
+
+def nearest_rows(U, V, block=1024):
+    """Index of the row of V with the highest inner product, for each row of U."""
+    blocks = np.split(U, range(block, len(U), block))
+    return np.concatenate([np.argmax(u @ V.T, axis=1) for u in blocks])

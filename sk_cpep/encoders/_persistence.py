@@ -1,0 +1,49 @@
+"""Pickles that hold weights, not modules, and know the version they are of."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from .._version import __version__
+
+
+def weights_of(module):
+    """A module's weights and buffers as float32 arrays in main memory."""
+    return {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
+
+
+def load_weights(module, weights):
+    """Fill a new module with weights and set it to evaluation mode."""
+    module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+    return module.eval()
+
+
+class PickledWeightsMixin:
+    """Pickle `module_` as its weights; build it anew, on the CPU, when loaded.
+
+    The class has ``_build_module()``, which makes the module from fitted attributes
+    other than `module_`.
+    """
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state["module_"] = weights_of(state["module_"])
+        return state | {"_sk_cpep_version": __version__}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        version = state.pop("_sk_cpep_version", "unknown")
+        weights = state.pop("module_", None)
+        super().__setstate__(state)
+        if version != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was pickled by sk_cpep {version}, and is "
+                f"loaded by {__version__}: check its output, or fit it again.",
+                UserWarning,
+                stacklevel=2,
+            )
+        if weights is not None:
+            with torch.random.fork_rng(devices=[]):
+                self.module_ = load_weights(self._build_module(), weights)
