@@ -1,0 +1,105 @@
+"""Macro accuracy, over all windows and person by person."""
+
+import numpy as np
+from sklearn.utils import check_consistent_length, column_or_1d
+
+
+def macro_accuracy(y_true, y_pred):
+    """Mean over the gestures of the share of their windows that is recognised.
+
+    Every gesture counts the same, however many windows it has. A gesture that is
+    only predicted has no windows to recognise and is not averaged.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_windows,)
+        True gestures.
+
+    y_pred : array-like of shape (n_windows,)
+        Predicted gestures.
+
+    Returns
+    -------
+    accuracy : float
+        Mean per-class recall, between 0 and 1.
+
+    See Also
+    --------
+    sklearn.metrics.balanced_accuracy_score : The same number.
+
+    Examples
+    --------
+    >>> from sk_cpep.evaluation import macro_accuracy
+    >>> macro_accuracy(["fist", "fist", "fist", "ok"], ["fist", "fist", "ok", "ok"])
+    0.833...
+    """
+    y_true, y_pred = _check_labels(y_true, y_pred)
+    _, codes = np.unique(y_true, return_inverse=True)
+    hits = np.bincount(codes, weights=y_true == y_pred)
+    return float(np.mean(hits / np.bincount(codes)))
+
+
+def per_user_accuracy(y_true, y_pred, users):
+    """Macro accuracy of each person, and how it spreads over people.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_windows,)
+        True gestures.
+
+    y_pred : array-like of shape (n_windows,)
+        Predicted gestures.
+
+    users : array-like of shape (n_windows,)
+        Person each window was recorded from.
+
+    Returns
+    -------
+    summary : dict
+        Ready for json:
+
+        - ``per_user``: macro accuracy of each person, by name (as a string), over
+          the gestures that this person has;
+        - ``mean``: its mean over people, everyone counting the same;
+        - ``sd``: its sample standard deviation over people, None for one person;
+        - ``percentile_10``: its 10th percentile over people;
+        - ``worst``, ``worst_user``: the lowest, and whose it is;
+        - ``n_users``: number of people.
+
+    Examples
+    --------
+    >>> from sk_cpep.evaluation import per_user_accuracy
+    >>> summary = per_user_accuracy([0, 1, 0, 1], [0, 1, 0, 0], ["a", "a", "b", "b"])
+    >>> summary["per_user"], summary["mean"], summary["worst_user"]
+    ({'a': 1.0, 'b': 0.5}, 0.75, 'b')
+    """
+    y_true, y_pred = _check_labels(y_true, y_pred)
+    users = column_or_1d(users)
+    check_consistent_length(y_true, users)
+    names = np.unique(users)
+    values = np.array(
+        [macro_accuracy(y_true[users == u], y_pred[users == u]) for u in names]
+    )
+    return {
+        "per_user": {str(u): float(v) for u, v in zip(names, values, strict=True)},
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "percentile_10": float(np.percentile(values, 10)),
+        "worst": float(values.min()),
+        "worst_user": str(names[values.argmin()]),
+        "n_users": len(names),
+    }
+
+
+def _check_labels(y_true, y_pred):
+    """Both as 1-D arrays of the same kind and length, at least one window."""
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    check_consistent_length(y_true, y_pred)
+    if len(y_true) == 0:
+        raise ValueError("No windows to evaluate: y_true is empty.")
+    if (y_true.dtype.kind in "OUST") != (y_pred.dtype.kind in "OUST"):
+        raise ValueError(
+            f"y_true holds {y_true.dtype} and y_pred {y_pred.dtype}: give both the "
+            "same names."
+        )
+    return y_true, y_pred

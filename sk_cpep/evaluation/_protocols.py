@@ -1,0 +1,293 @@
+"""Linear probe and zero-shot evaluation, each to a plain record."""
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import column_or_1d
+
+from ..zero_shot import ZeroShotClassifier
+from ._guard import check_disjoint
+from ._metrics import macro_accuracy, per_user_accuracy
+
+_GESTURES = ("in_distribution", "unseen")
+
+
+def linear_probe(
+    encoder,
+    train,
+    test,
+    *,
+    C=1.0,
+    max_iter=2000,
+    method=None,
+    gestures="in_distribution",
+    train_windows=None,
+    test_windows=None,
+    allow_shared_users=False,
+):
+    """Evaluate frozen embeddings by a linear classifier on top of them.
+
+    The embeddings are standardised on the training windows and read by a softmax
+    layer, :class:`~sklearn.linear_model.LogisticRegression`. The encoder is used as
+    it is.
+
+    Parameters
+    ----------
+    encoder : fitted transformer, callable or None
+        What turns windows into embeddings (n_windows, n_dims): an object with
+        ``transform``, a function such as ``cpep.transform_pose``, or None where
+        `train` and `test` hold embeddings already.
+
+    train : tuple (X, y, users)
+        Windows of shape (n_train, n_channels, n_times) or embeddings of shape
+        (n_train, n_dims); gestures and people, both of shape (n_train,).
+
+    test : tuple (X, y, users)
+        The same of people that are not in `train`.
+
+    C : float, default=1.0
+        Inverse strength of the L2 penalty; 1.0 is scikit-learn's default. Choose
+        it, if at all, on people who are in neither set.
+
+    max_iter : int, default=2000
+        Maximum number of L-BFGS iterations; a ConvergenceWarning tells if it was
+        too few.
+
+    method : str, default=None
+        Name of what is evaluated, by default that of the encoder's class.
+
+    gestures : {"in_distribution", "unseen"}, default="in_distribution"
+        Whether the encoder was pre-trained on these gestures. Only recorded.
+
+    train_windows, test_windows : default=None
+        Where the windows lie in the recordings; see :func:`check_disjoint`.
+
+    allow_shared_users : bool, default=False
+        Let people be in both sets; see :func:`check_disjoint`.
+
+    Returns
+    -------
+    record : dict
+        Ready for json:
+
+        - ``method``, ``protocol`` ("linear_probe" or "zero_shot"), ``gestures``,
+          ``settings`` (of the protocol);
+        - ``macro_accuracy``: mean over people of each one's macro accuracy, the
+          number to report, also under ``mean``; beside it ``sd``, ``per_user``,
+          ``percentile_10``, ``worst``, ``worst_user`` and ``n_users`` as in
+          :func:`per_user_accuracy`;
+        - ``pooled_macro_accuracy``: over all test windows as if of one person;
+        - ``chance``: 1 / ``n_classes``, the gestures that can be predicted;
+        - ``n_train``, ``n_test``: numbers of windows;
+        - ``classes``: the gestures; ``confusion``: their confusion matrix, true
+          ones down, predicted ones across; ``predictions``: of each test window.
+
+    Raises
+    ------
+    ValueError
+        If the sets share people or samples, or `test` has a gesture that `train`
+        lacks.
+
+    See Also
+    --------
+    zero_shot : Evaluation without any EMG labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep.evaluation import linear_probe
+    >>> Z, y = np.repeat(np.eye(2), 4, axis=0), np.repeat(["fist", "ok"], 4)
+    >>> record = linear_probe(None, (Z, y, ["anna"] * 8), (Z, y, ["ben"] * 8))
+    >>> record["macro_accuracy"], record["chance"]
+    (1.0, 0.5)
+    """
+    settings = {"C": C, "max_iter": max_iter}
+    header = _header(encoder, method, "linear_probe", gestures, settings)
+    (X, y, users), (X_test, y_test, users_test) = train, test
+    check_disjoint(
+        users,
+        users_test,
+        windows_train=train_windows,
+        windows_test=test_windows,
+        allow_shared_users=allow_shared_users,
+    )
+    classes = _check_classes(y, y_test)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=max_iter))
+    probe.fit(_embed(encoder, X, y, "train"), column_or_1d(y))
+    y_pred = probe.predict(_embed(encoder, X_test, y_test, "test"))
+    return header | _score(classes, y_test, y_pred, users_test, n_train=len(y))
+
+
+def zero_shot(
+    encoder,
+    gallery,
+    test,
+    *,
+    n_neighbors=10,
+    batch_size=None,
+    method=None,
+    gestures="in_distribution",
+    gallery_windows=None,
+    test_windows=None,
+    allow_shared_users=False,
+):
+    """Evaluate how well EMG windows are named by the nearest poses.
+
+    Parameters
+    ----------
+    encoder : fitted encoder or None
+        A fitted :class:`~sk_cpep.CPEP` or whatever else
+        :class:`~sk_cpep.ZeroShotClassifier` takes, or None where `gallery` and
+        `test` hold embeddings already.
+
+    gallery : tuple (P, y, users)
+        Poses of shape (n_gallery, n_joints, n_pose_times) or pose embeddings of
+        shape (n_gallery, n_dims); gestures and people, both of shape (n_gallery,).
+
+    test : tuple (X, y, users)
+        EMG windows of shape (n_test, n_channels, n_times) or their embeddings of
+        shape (n_test, n_dims), gestures and people. As the people differ from
+        those in the gallery, no query can meet the pose it was recorded with.
+
+    n_neighbors : int, default=10
+        Number of poses that vote.
+
+    batch_size : int, default=None
+        Number of queries compared at once; see
+        :class:`~sk_cpep.ZeroShotClassifier`.
+
+    method : str, default=None
+        Name of what is evaluated, by default that of the encoder's class.
+
+    gestures : {"in_distribution", "unseen"}, default="in_distribution"
+        Whether the encoder was pre-trained on these gestures. Only recorded.
+
+    gallery_windows, test_windows : default=None
+        Where the windows lie in the recordings; see :func:`check_disjoint`. Give
+        them with `allow_shared_users`: they keep a query from its own pose.
+
+    allow_shared_users : bool, default=False
+        Let people be in both sets; see :func:`check_disjoint`.
+
+    Returns
+    -------
+    record : dict
+        As of :func:`linear_probe`; ``n_train`` is the size of the gallery.
+
+    Raises
+    ------
+    ValueError
+        If the sets share people or samples, or `test` has a gesture that `gallery`
+        lacks.
+
+    See Also
+    --------
+    linear_probe : Evaluation by a classifier trained on EMG labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep.evaluation import zero_shot
+    >>> Z, y = np.repeat(np.eye(2), 4, axis=0), np.repeat(["fist", "ok"], 4)
+    >>> gallery, test = (Z, y, ["anna"] * 8), (Z, y, ["ben"] * 8)
+    >>> zero_shot(None, gallery, test, n_neighbors=4)["macro_accuracy"]
+    1.0
+    """
+    settings = {"n_neighbors": n_neighbors}
+    header = _header(encoder, method, "zero_shot", gestures, settings)
+    (P, y, users), (X_test, y_test, users_test) = gallery, test
+    check_disjoint(
+        users,
+        users_test,
+        windows_train=gallery_windows,
+        windows_test=test_windows,
+        allow_shared_users=allow_shared_users,
+    )
+    classes = _check_classes(y, y_test)
+    classifier = ZeroShotClassifier(
+        _Precomputed() if encoder is None else encoder,
+        n_neighbors,
+        batch_size=batch_size,
+    )
+    y_pred = classifier.fit(P, y).predict(X_test)
+    return header | _score(classes, y_test, y_pred, users_test, n_train=len(y))
+
+
+class _Precomputed:
+    """Encoder of what is embedded already."""
+
+    def transform(self, X):
+        return X
+
+    transform_pose = transform
+
+
+def _embed(encoder, X, y, name):
+    """Embeddings (n, d) in float64, one for each label."""
+    if encoder is not None:
+        X = encoder.transform(X) if hasattr(encoder, "transform") else encoder(X)
+    Z = np.asarray(X, dtype=np.float64)
+    if Z.ndim != 2 or len(Z) != len(y):
+        raise ValueError(
+            f"Embeddings of `{name}` must be of shape ({len(y)}, n_dims), one row per "
+            f"label; got {Z.shape}. Windows need an encoder."
+        )
+    return Z
+
+
+def _check_classes(y_train, y_test):
+    """Gestures that can be predicted; those of the test must be among them."""
+    classes = np.unique(column_or_1d(y_train))
+    strange = [str(c) for c in np.unique(column_or_1d(y_test)) if c not in classes]
+    if strange:
+        raise ValueError(
+            f"The test set has gestures that were never given a name to learn from: "
+            f"{', '.join(strange)}. Add them to the training set or gallery, or leave "
+            "them out of the test."
+        )
+    return classes
+
+
+def _header(encoder, method, protocol, gestures, settings):
+    """Begin a record: what was evaluated, and how."""
+    if gestures not in _GESTURES:
+        raise ValueError(f"gestures must be one of {_GESTURES}, got {gestures!r}.")
+    method = _method_name(encoder) if method is None else str(method)
+    return {
+        "method": method,
+        "protocol": protocol,
+        "gestures": gestures,
+        "settings": settings,
+    }
+
+
+def _method_name(encoder):
+    """Name of the class that embeds, behind FrozenEstimator and Pipeline."""
+    if encoder is None:
+        return "precomputed"
+    if isinstance(encoder, FrozenEstimator):
+        return _method_name(encoder.estimator)
+    if isinstance(encoder, Pipeline):
+        return _method_name(encoder.steps[-1][1])
+    owner = getattr(encoder, "__self__", encoder)  # of a bound method
+    return getattr(owner, "__name__", type(owner).__name__)
+
+
+def _score(classes, y_true, y_pred, users, n_train):
+    """Complete a record: how good, for whom, against which chance."""
+    people = per_user_accuracy(y_true, y_pred, users)
+    return {
+        "macro_accuracy": people["mean"],
+        "pooled_macro_accuracy": macro_accuracy(y_true, y_pred),
+        **people,
+        "chance": 1 / len(classes),
+        "n_train": n_train,
+        "n_test": len(y_pred),
+        "n_classes": len(classes),
+        "classes": classes.tolist(),
+        "confusion": confusion_matrix(y_true, y_pred, labels=classes).tolist(),
+        "predictions": y_pred.tolist(),
+    }

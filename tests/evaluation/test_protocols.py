@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from sk_cpep.evaluation import linear_probe, macro_accuracy, zero_shot
+
+NAMES = np.array(["fist", "ok", "point"])
+
+
+class Stub(BaseEstimator):
+    """Flatten, and count how often it was asked to."""
+
+    n_calls = 0
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        type(self).n_calls += 1
+        return np.reshape(X, (len(X), -1)).astype(np.float32)
+
+    transform_pose = transform
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def make_set(users, n=40, seed=0):
+    """Windows (n per user, 2, 3), gestures and users."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(users, n)
+    codes = rng.integers(3, size=len(users))
+    centres = np.random.default_rng(5).normal(size=(3, 2, 3))
+    return centres[codes] + rng.normal(size=(len(users), 2, 3)), NAMES[codes], users
+
+
+TRAIN, TEST = make_set(["anna", "ben", "carl"]), make_set(["dora", "emil"], seed=1)
+
+
+def flat(part):
+    return part[0].reshape(len(part[0]), -1), *part[1:]
+
+
+def check_record(record, y_pred):
+    y, users = TEST[1:]
+    each = {
+        u: balanced_accuracy_score(y[users == u], y_pred[users == u])
+        for u in ("dora", "emil")
+    }
+    assert record["per_user"] == pytest.approx(each)
+    values = list(each.values())
+    assert record["macro_accuracy"] == record["mean"] == pytest.approx(np.mean(values))
+    assert record["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert record["pooled_macro_accuracy"] == macro_accuracy(y, y_pred)
+    assert record["classes"] == NAMES.tolist()
+    assert_array_equal(record["confusion"], confusion_matrix(y, y_pred))
+    assert_array_equal(record["predictions"], y_pred)
+    assert record["chance"] == pytest.approx(1 / 3)
+    assert (record["n_train"], record["n_test"], record["n_classes"]) == (120, 80, 3)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_linear_probe_against_its_parts():
+    record = linear_probe(Stub(), TRAIN, TEST, C=0.3, method="mine", gestures="unseen")
+    Z, Z_test = flat(TRAIN)[0].astype("f4"), flat(TEST)[0].astype("f4")
+    mean, sd = Z.astype(float).mean(axis=0), Z.astype(float).std(axis=0)
+    probe = LogisticRegression(C=0.3).fit((Z - mean) / sd, TRAIN[1])
+    check_record(record, probe.predict((Z_test - mean) / sd))
+    assert record["method"] == "mine"
+    assert (record["protocol"], record["gestures"]) == ("linear_probe", "unseen")
+    assert record["settings"] == {"C": 0.3, "max_iter": 2000}
+
+
+def test_zero_shot_against_its_parts():
+    record = zero_shot(Stub(), TRAIN, TEST, n_neighbors=7)
+    knn = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    nearest = zero_shot(Stub(), TRAIN, TEST, n_neighbors=1)
+    knn.fit(*flat(TRAIN)[:2])
+    check_record(nearest, knn.predict(flat(TEST)[0]))
+    check_record(record, np.array(record["predictions"]))
+    assert (record["protocol"], record["gestures"]) == ("zero_shot", "in_distribution")
+    assert (record["method"], record["settings"]) == ("Stub", {"n_neighbors": 7})
+
+
+@pytest.mark.parametrize("protocol", [linear_probe, zero_shot])
+def test_precomputed_embeddings(protocol):
+    record = protocol(Stub(), TRAIN, TEST)
+    train, test = ((Stub().transform(X), y, u) for X, y, u in (TRAIN, TEST))
+    assert protocol(None, train, test) == record | {"method": "precomputed"}
+
+
+@pytest.mark.parametrize("protocol", [linear_probe, zero_shot])
+def test_each_set_is_embedded_once(protocol):
+    Stub.n_calls = 0
+    protocol(Stub(), TRAIN, TEST)
+    assert Stub.n_calls == 2
+
+
+def test_encoders_of_a_linear_probe():
+    expected = linear_probe(Stub(), TRAIN, TEST)
+    for encoder in (
+        FrozenEstimator(Stub()),
+        make_pipeline(Stub()),
+        Stub().transform_pose,
+    ):
+        assert linear_probe(encoder, TRAIN, TEST) == expected
+
+
+@pytest.mark.parametrize("protocol", [linear_probe, zero_shot])
+def test_nothing_leaks(protocol):
+    with pytest.raises(ValueError, match=r"share 3 user\(s\): anna, ben, carl"):
+        protocol(Stub(), TRAIN, TRAIN)
+    record = protocol(Stub(), TRAIN, TRAIN, allow_shared_users=True)
+    assert record["n_users"] == 3
+
+
+def test_a_query_does_not_meet_its_own_pose():
+    n = len(TRAIN[0])
+    where = {"recording": np.zeros(n), "start": np.arange(n), "stop": np.arange(n) + 1}
+    with pytest.raises(ValueError, match="share samples: 120 test"):
+        zero_shot(
+            Stub(),
+            TRAIN,
+            TRAIN,
+            gallery_windows=where,
+            test_windows=where,
+            allow_shared_users=True,
+        )
+
+
+@pytest.mark.parametrize("protocol", [linear_probe, zero_shot])
+def test_kind_errors(protocol):
+    few = tuple(part[TRAIN[1] != "ok"] for part in TRAIN)
+    with pytest.raises(ValueError, match="never given a name to learn from: ok"):
+        protocol(Stub(), few, TEST)
+    with pytest.raises(ValueError, match="gestures must be one of"):
+        protocol(Stub(), TRAIN, TEST, gestures="new")
+
+
+def test_windows_need_an_encoder():
+    with pytest.raises(ValueError, match=r"`train` must be of shape \(120, n_dims\)"):
+        linear_probe(None, TRAIN, TEST)
+    with pytest.raises(ValueError, match="must give embeddings"):
+        zero_shot(None, TRAIN, TEST)
+
+
+def test_chance_counts_what_can_be_predicted():
+    two = tuple(part[TEST[1] != "ok"] for part in TEST)
+    record = linear_probe(Stub(), TRAIN, two)
+    assert record["chance"] == pytest.approx(1 / 3)
+    assert np.shape(record["confusion"]) == (3, 3)
