@@ -1,0 +1,15 @@
+"""Displays in the manner of scikit-learn: training, rebuilding, retrieval, results."""
+
+from ._embedding import EmbeddingDisplay
+from ._reconstruction import ReconstructionDisplay
+from ._results import ResultsDisplay
+from ._retrieval import RetrievalDisplay
+from ._training import TrainingCurveDisplay
+
+__all__ = [
+    "EmbeddingDisplay",
+    "ReconstructionDisplay",
+    "ResultsDisplay",
+    "RetrievalDisplay",
+    "TrainingCurveDisplay",
+]

@@ -1,0 +1,336 @@
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import same_color, to_rgba
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+
+from sk_cpep.plotting import (
+    EmbeddingDisplay,
+    ReconstructionDisplay,
+    ResultsDisplay,
+    RetrievalDisplay,
+    TrainingCurveDisplay,
+)
+from sk_cpep.zero_shot import ZeroShotClassifier
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+class Trained(BaseEstimator):
+    def __init__(self, history=None):
+        self.history = history
+
+    def fit(self, X=None, y=None):
+        self.history_ = self.history
+        return self
+
+
+class Halver:
+    """Stands for an MAE: halves the window, hides every other patch."""
+
+    patch_length = 10
+
+    def reconstruct(self, X):
+        masked = np.zeros((len(X), X.shape[-1] // 10), dtype=bool)
+        masked[:, 1::2] = True
+        return X / 2, masked
+
+
+class Stub(BaseEstimator):
+    """Embeds the first value of each row."""
+
+    def transform(self, X):
+        return np.asarray(X)[:, :, 0]
+
+    transform_pose = transform
+
+
+def epochs(*losses, **valid):
+    rows = [{"epoch": i, "train_loss": x, "lr": 1e-4} for i, x in enumerate(losses, 1)]
+    for row, x in zip(rows, valid.get("valid", []), strict=False):
+        row["valid_loss"] = x
+    return rows
+
+
+# Training
+
+
+def test_training_of_one_stage():
+    estimator = Trained(epochs(3, 2, 1, valid=[4, 3, 2])).fit()
+    display = TrainingCurveDisplay.from_estimator(estimator)
+    (lines,) = display.lines_.values()
+    assert_array_equal(lines["train_loss"].get_xydata(), [[1, 3], [2, 2], [3, 1]])
+    assert_array_equal(lines["valid_loss"].get_ydata(), [4, 3, 2])
+    texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+    assert texts == ["training", "validation"]
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "loss")
+    assert display.ax_.get_title() == "Trained"
+
+
+def test_training_of_several_stages():
+    history = {"emg_encoder": epochs(3, 2), "pose_encoder": [], "alignment": epochs(5)}
+    display = TrainingCurveDisplay.from_estimator(
+        Trained(history).fit(), log_scale=True
+    )
+    assert [a.get_title() for a in display.axes_] == ["emg encoder", "alignment"]
+    assert list(display.lines_["alignment"]) == ["train_loss"]
+    assert_array_equal(display.lines_["alignment"]["train_loss"].get_ydata(), [5])
+    assert display.axes_[1].get_legend() is None
+    assert display.axes_[1].get_yscale() == "log"
+
+
+def test_training_on_given_axes():
+    figure, axes = plt.subplots(1, 2)
+    history = {"a": epochs(3, 2), "b": epochs(5)}
+    display = TrainingCurveDisplay.from_estimator(
+        Trained(history).fit(), ax=axes, color="k"
+    )
+    assert display.figure_ is figure and display.axes_[1] is axes[1]
+    assert display.lines_["a"]["train_loss"].get_color() == "k"
+    with pytest.raises(ValueError, match="needs 2 axes here, got 1"):
+        display.plot(axes[0])
+
+
+def test_training_needs_history():
+    with pytest.raises(NotFittedError):
+        TrainingCurveDisplay.from_estimator(Trained([]))
+    with pytest.raises(ValueError, match="empty history_"):
+        TrainingCurveDisplay.from_estimator(Trained([]).fit())
+
+
+# Reconstruction
+
+
+def test_reconstruction_shows_hidden_patches():
+    X = np.random.default_rng(0).normal(size=(4, 6, 45))
+    display = ReconstructionDisplay.from_estimator(
+        Halver(), X, -1, channels=[5, 2], sfreq=100, unit="mV"
+    )
+    hidden = np.zeros(45, dtype=bool)
+    hidden[10:20] = hidden[30:40] = True
+    for channel, line, rebuilt in zip(
+        [5, 2], display.original_lines_, display.rebuilt_lines_, strict=True
+    ):
+        assert_allclose(line.get_xdata(), np.arange(45) / 100)
+        assert_array_equal(line.get_ydata(), X[3, channel])
+        assert_array_equal(np.isnan(rebuilt.get_ydata()), ~hidden)
+        assert_array_equal(rebuilt.get_ydata()[hidden], X[3, channel, hidden] / 2)
+    assert display.error_ == pytest.approx(np.mean((X[3, [5, 2]][:, hidden] / 2) ** 2))
+    spans = [(s.get_x(), s.get_x() + s.get_width()) for s in display.ax_.patches]
+    assert_allclose(spans, [(0.095, 0.195), (0.295, 0.395)])
+    assert display.axes_[1].get_ylabel() == "channel 2 (mV)"
+    assert display.axes_[1].get_xlabel() == "time (s)"
+    assert "50% of patches hidden" in display.ax_.get_title(loc="left")
+
+
+def test_reconstruction_defaults():
+    display = ReconstructionDisplay.from_estimator(Halver(), np.ones((2, 9, 40)))
+    assert len(display.axes_) == 4
+    assert display.axes_[-1].get_xlabel() == "time (samples)"
+    assert (
+        len(ReconstructionDisplay.from_estimator(Halver(), np.ones((2, 40))).axes_) == 1
+    )
+
+
+def test_reconstruction_refuses():
+    with pytest.raises(IndexError, match="there are 2 windows"):
+        ReconstructionDisplay.from_estimator(Halver(), np.ones((2, 3, 40)), 2)
+    with pytest.raises(ValueError, match="channels 0 to 2"):
+        ReconstructionDisplay.from_estimator(
+            Halver(), np.ones((2, 3, 40)), channels=[3]
+        )
+
+
+# Embedding
+
+
+def test_embedding_is_a_joint_projection():
+    rng = np.random.default_rng(0)
+    emg, pose = rng.normal(size=(2, 12, 5))
+    y = np.tile(["b", "a", "c"], 4)
+    display = EmbeddingDisplay.from_predictions(emg, pose, y)
+    points = display.points_["embeddings"]
+    both = np.concatenate([emg, pose])
+    _, _, axes = np.linalg.svd(both - both.mean(axis=0), full_matrices=False)
+    expected = (both - both.mean(axis=0)) @ axes[:2].T
+    drawn = np.concatenate([points["EMG"].get_offsets(), points["pose"].get_offsets()])
+    assert_allclose(np.abs(drawn), np.abs(expected), atol=1e-10)
+    colours = points["EMG"].get_facecolors()[:, :3]
+    assert_array_equal(colours, points["pose"].get_facecolors()[:, :3])
+    assert len(np.unique(colours, axis=0)) == 3
+    assert same_color(colours[1], to_rgba("C0")[:3])  # "a" comes first
+    texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+    assert texts == ["EMG", "pose", "a", "b", "c"]
+    assert display.ax_.get_xlabel().startswith("PCA 1 (")
+
+
+def test_embedding_before_and_after():
+    rng = np.random.default_rng(0)
+    emg, pose, old_emg, old_pose = rng.normal(size=(4, 12, 5))
+    display = EmbeddingDisplay.from_predictions(
+        emg, pose, np.arange(12), before=(old_emg, old_pose), projection=PCA(2), s=5
+    )
+    titles = [a.get_title() for a in display.axes_]
+    assert titles == ["before alignment", "after alignment"]
+    expected = PCA(2).fit_transform(np.concatenate([old_emg, old_pose]))
+    drawn = display.points_["before alignment"]["pose"]
+    assert_allclose(drawn.get_offsets(), expected[12:])
+    assert drawn.get_sizes() == 5
+
+
+def test_embedding_refuses_other_widths():
+    with pytest.raises(ValueError, match="as many dimensions"):
+        EmbeddingDisplay.from_predictions(np.ones((3, 4)), np.ones((3, 5)), [0, 1, 2])
+
+
+# Retrieval
+
+
+def fitted_zero_shot(n_joints):
+    rng = np.random.default_rng(0)
+    P = rng.normal(size=(15, n_joints, 7))
+    y = np.array(["fist", "ok", "point"])[np.arange(15) % 3]
+    X = rng.normal(size=(4, n_joints, 30))
+    return ZeroShotClassifier(Stub(), 6).fit(P, y), X, P, y
+
+
+def test_retrieval_shows_the_neighbours():
+    zero_shot, X, P, y = fitted_zero_shot(5)
+    display = RetrievalDisplay.from_estimator(
+        zero_shot, X, P, 2, y=list("abcd"), sfreq=10, pose_sfreq=2, unit="mV"
+    )
+    distance, index = zero_shot.kneighbors(X[2:3])
+    assert len(display.axes_) == 6
+    for ax, lines, i, d in zip(
+        display.axes_, display.pose_lines_, index[0], distance[0], strict=True
+    ):
+        assert_array_equal([line.get_ydata() for line in lines], P[i])
+        assert_allclose(lines[0].get_xdata(), np.arange(7) / 2)
+        assert ax.get_title() == f"{y[i]}\nsimilarity {1 - d:.2f}"
+    title = f"EMG, read as {zero_shot.predict(X)[2]} (truly c)"
+    assert display.ax_.get_title() == title
+    gaps = [
+        line.get_ydata() - x for line, x in zip(display.emg_lines_, X[2], strict=True)
+    ]
+    assert_allclose(gaps, np.median(gaps, axis=1, keepdims=True) * np.ones(30))
+    assert (np.diff([g[0] for g in gaps]) < 0).all()  # first channel on top
+    assert display.axes_[0].get_ylabel() == "angle (rad)"
+    assert display.axes_[5].get_xlabel() == "time (s)"
+    assert display.ax_.get_ylabel().endswith("mV)")
+
+
+def test_retrieval_draws_hands():
+    zero_shot, X, P, _ = fitted_zero_shot(20)
+    display = RetrievalDisplay.from_estimator(zero_shot, X, P, n_neighbors=2)
+    assert [len(lines) for lines in display.pose_lines_] == [6, 6]
+    texts = [t.get_text() for t in display.figure_.legends[0].get_texts()]
+    assert texts == ["thumb", "index", "middle", "ring", "pinky"]
+    traces = RetrievalDisplay.from_estimator(zero_shot, X, P, style="traces")
+    assert len(traces.pose_lines_[0]) == 20
+
+
+def test_retrieval_draws_on_a_given_figure():
+    zero_shot, X, P, _ = fitted_zero_shot(5)
+    figure = plt.figure()
+    display = RetrievalDisplay.from_estimator(zero_shot, X, P, figure=figure)
+    assert display.figure_ is figure and display.ax_.figure is figure
+
+
+def test_retrieval_refuses():
+    zero_shot, X, P, _ = fitted_zero_shot(5)
+    with pytest.raises(
+        ValueError, match="has 14 poses, the gallery of the estimator 15"
+    ):
+        RetrievalDisplay.from_estimator(zero_shot, X, P[1:])
+    with pytest.raises(ValueError, match="takes 20 joint angles, got 5"):
+        RetrievalDisplay.from_estimator(zero_shot, X, P, style="hand")
+    with pytest.raises(ValueError, match="style must be"):
+        RetrievalDisplay.from_estimator(zero_shot, X, P, style="mesh")
+
+
+# Results
+
+
+def make_record(method, protocol, gestures, accuracy, sd=0.1, **more):
+    return {
+        "method": method,
+        "protocol": protocol,
+        "gestures": gestures,
+        "macro_accuracy": accuracy,
+        "sd": sd,
+        "chance": 0.25,
+        "per_user": {"a": accuracy - 0.1, "b": accuracy + 0.1},
+        **more,
+    }
+
+
+def test_results_bars():
+    records = [
+        make_record("CPEP", "linear_probe", "in_distribution", 0.8),
+        make_record("CPEP", "zero_shot", "in_distribution", 0.7),
+        make_record("MAE", "linear_probe", "in_distribution", 0.4, sd=None),
+    ]
+    display = ResultsDisplay.from_records(records)
+    assert_allclose([bar.get_height() for bar in display.bars_], [0.8, 0.7, 0.4])
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in display.bars_]
+    assert_allclose(centres, [-0.2, 0.2, 0.8])
+    assert_allclose(display.people_[1].get_offsets()[:, 1], [0.6, 0.8])
+    assert_allclose([line.get_ydata() for line in display.chance_lines_], [[0.25] * 2])
+    assert len(display.ax_.containers) == 5  # 3 bars, 2 spreads
+    spread = display.ax_.containers[1].lines[2][0].get_segments()[0]
+    assert_allclose(spread[:, 1], [0.7, 0.9])
+    texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+    assert texts == [
+        "linear probe, in distribution",
+        "zero shot, in distribution",
+        "chance",
+    ]
+    assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["CPEP", "MAE"]
+    colours = [bar.get_facecolor() for bar in display.bars_]
+    assert colours[0] == colours[2] != colours[1]
+
+
+def test_results_with_the_least_there_is():
+    record = make_record("CPEP", "zero_shot", "unseen", 0.5)
+    least = {k: record[k] for k in ("method", "protocol", "gestures", "macro_accuracy")}
+    figure, ax = plt.subplots()
+    display = ResultsDisplay.from_records([least], ax=ax)
+    assert display.ax_ is ax and display.chance_lines_ == []
+    assert display.people_ == [None]
+    hidden = ResultsDisplay.from_records([record], show_people=False)
+    assert hidden.people_ == [None]
+    with pytest.raises(ValueError, match="No records"):
+        ResultsDisplay.from_records([])
+
+
+# Without matplotlib
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        TrainingCurveDisplay({"MAE": epochs(1)}),
+        ReconstructionDisplay(np.ones((1, 20)), np.ones((1, 20)), np.ones(2, bool), 10),
+        EmbeddingDisplay({"a": (np.ones((2, 2)), np.ones((2, 2)))}, np.arange(2)),
+        RetrievalDisplay(np.ones((1, 9)), np.ones((1, 5, 3)), ["a"], np.ones(1)),
+        ResultsDisplay([make_record("CPEP", "zero_shot", "unseen", 0.5)]),
+    ],
+    ids=lambda display: type(display).__name__,
+)
+def test_the_error_names_the_extra(display, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    message = rf'{type(display).__name__} draws .* pip install "sk_cpep\[plot\]"'
+    with pytest.raises(ImportError, match=message):
+        display.plot()
