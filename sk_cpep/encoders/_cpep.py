@@ -370,7 +370,7 @@ class CPEP(
         with seeded(rng.randint(2**31)):
             self._start_alignment(emg, pose)
             self.history_["alignment"] = self._align(X, P, groups, plan, rng, task)
-        self.temperature_ = float(1 / self.module_.scale)
+        self.temperature_ = 1 / self.module_.scale.item()
         self.n_iter_ = len(self.history_["alignment"])
         end_task(task, self)
         return self
