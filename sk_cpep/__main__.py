@@ -1,0 +1,8 @@
+"""``python -m sk_cpep``."""
+
+import sys
+
+from .demo import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The command line: ``python -m sk_cpep demo``."""
+
+import argparse
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from .._version import __version__
+from ..datasets import load_ninapro_db1, make_gesture_recordings
+from ._config import NINAPRO, SIMULATED
+from ._report import format_table, save_pictures, save_records
+from ._run import make_demo_data, run_demo
+
+
+def main(argv=None):
+    """Run the command line; its exit status.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments. None takes those of the process.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return demo(args)
+    except (ValueError, OSError) as error:
+        print(f"sk_cpep: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser():
+    """The arguments of ``python -m sk_cpep``."""
+    parser = argparse.ArgumentParser(prog="python -m sk_cpep")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo", help="pre-train, align, and evaluate on people held out"
+    )
+    demo.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="folder of Ninapro DB1 files (S1_A1_E1.mat, ...); without it, people are "
+        "simulated",
+    )
+    demo.add_argument(
+        "--test-subjects",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="people held out (default: the last few)",
+    )
+    demo.add_argument(
+        "--out",
+        metavar="DIR",
+        default="demo_results",
+        help="where pictures and results.json go (default: %(default)s)",
+    )
+    demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    demo.add_argument("--device", default="auto", help="default: %(default)s")
+    demo.add_argument(
+        "--quiet", action="store_true", help="no progress bars, the table only"
+    )
+    return parser
+
+
+def demo(args):
+    """Load or simulate recordings, run the demo, and report."""
+    started = time.perf_counter()
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    say = (lambda *_: None) if args.quiet else (lambda *a: print(*a, flush=True))
+    if args.data is None:
+        config = SIMULATED
+        say("Simulating recordings ...")
+        recordings = make_gesture_recordings(random_state=args.seed, **config.simulation)
+    else:
+        config = NINAPRO
+        say(f"Reading {args.data} ...")
+        recordings = load_ninapro_db1(args.data)
+    data = make_demo_data(recordings, config, args.test_subjects)
+    say(describe(data))
+    result = run_demo(
+        data, config, random_state=args.seed, verbose=not args.quiet, device=args.device
+    )
+    print(format_table(result.records))
+    settings = asdict(config) | {"seed": args.seed, "version": __version__}
+    settings["test_subjects"] = data.test_users
+    files = [save_records(result.records, out, settings)]
+    files += save_pictures(data, result, recordings, out)
+    say(f"\n{time.perf_counter() - started:.0f} s. In {out}:")
+    say("  " + ", ".join(path.name for path in files))
+    return 0
+
+
+def describe(data):
+    """One line a stage: how many windows, of whom."""
+    people = len(set(data.pretraining.users.tolist()))
+    lines = [
+        f"{len(data.pretraining)} windows of {people} people to pre-train and align on; "
+        f"held out: {', '.join(map(str, data.test_users))}"
+    ]
+    for name, test in data.test.items():
+        gestures = sorted(set(test.y.tolist()))
+        lines.append(
+            f"{name.replace('_', ' ')}: {len(data.train[name])} windows to learn names "
+            f"from, {len(test)} to name; "
+            + ", ".join(gestures)
+        )
+    return "\n".join(lines)

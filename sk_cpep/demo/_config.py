@@ -1,0 +1,128 @@
+"""What the demo does on each kind of data: fixed configurations."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Everything that the demo does to recordings of one kind.
+
+    Parameters
+    ----------
+    window, stride : float
+        Length of a window and distance of their starts, in seconds.
+
+    probe_stride : float
+        Distance of the starts of the windows that are classified, in seconds.
+
+    purity : float
+        Smallest share of a classified window that is one gesture.
+
+    movement : float
+        Smallest share of a window for pre-training in which the hand moves.
+
+    unseen : tuple of str
+        Gestures that no training stage sees.
+
+    n_test_users : int
+        People held out, the last ones, where none are named.
+
+    simulation : dict
+        Parameters of :func:`~sk_cpep.datasets.make_gesture_recordings`.
+
+    filter : dict or None
+        Parameters of :class:`~sk_cpep.BandpassNotch` (without `sfreq`).
+
+    emg_encoder, pose_encoder, alignment : dict
+        Parameters of the two :class:`~sk_cpep.MAE` and of :class:`~sk_cpep.CPEP`.
+
+    probe_C : float
+        Inverse strength of the penalty of every linear probe.
+
+    n_neighbors : int
+        Poses that vote in zero-shot classification.
+    """
+
+    window: float
+    stride: float
+    probe_stride: float
+    purity: float
+    movement: float
+    unseen: tuple
+    n_test_users: int
+    simulation: dict = field(default_factory=dict)
+    filter: dict | None = None
+    emg_encoder: dict = field(default_factory=dict)
+    pose_encoder: dict = field(default_factory=dict)
+    alignment: dict = field(default_factory=dict)
+    probe_C: float = 0.1
+    n_neighbors: int = 10
+
+
+_SMALL = {"d_model": 64, "n_layers": 2, "n_decoder_layers": 1, "mlp_ratio": 2.0}
+_SMALL |= {"dropout": 0.1, "pooling": "mean", "lr": 1e-3, "weight_decay": 0.05}
+
+NINAPRO = DemoConfig(
+    window=2.0,
+    stride=0.5,
+    probe_stride=0.5,
+    purity=0.75,
+    movement=0.5,
+    unseen=(
+        "middle extension",
+        "little flexion",
+        "thumb adduction",
+        "thumb extension",
+    ),
+    n_test_users=3,
+    emg_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
+    pose_encoder={"patch_length": 20, "max_epochs": 6, **_SMALL},
+    alignment={
+        "temperature": 0.2,
+        "learn_temperature": False,
+        "target_temperature": 0.2,
+        "center_pose": True,
+        "pooling": "mean",
+        "channel_rotation": 0,
+        "amplitude_jitter": 0.3,
+        "channel_dropout": 0.2,
+        "time_shift": 50,
+        "lr": 1e-3,
+        "weight_decay": 0.05,
+        "batch_size": 128,
+        "max_epochs": 7,
+    },
+)
+
+SIMULATED = DemoConfig(
+    simulation={
+        "n_users": 12,
+        "gestures": 12,
+        "n_repetitions": 6,
+        "sfreq": 200.0,
+        "pose_sfreq": 50.0,
+        "user_variability": 0.7,
+    },
+    window=2.0,
+    stride=0.5,
+    probe_stride=0.5,
+    purity=0.6,
+    movement=0.5,
+    unseen=("hook_em_horns", "shaka", "ok", "vulcan"),
+    n_test_users=4,
+    filter={"low": 20.0, "high": 90.0, "notch": 50.0},
+    emg_encoder={"patch_length": 20, "max_epochs": 6, **_SMALL},
+    pose_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
+    alignment={
+        "temperature": 0.2,
+        "learn_temperature": False,
+        "target_temperature": 0.2,
+        "center_pose": True,
+        "pooling": "mean",
+        "amplitude_jitter": 0.3,
+        "lr": 1e-3,
+        "weight_decay": 0.05,
+        "batch_size": 128,
+        "max_epochs": 7,
+    },
+)

@@ -1,0 +1,180 @@
+"""What the demo leaves behind: a table, a file of records, pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ._run import GESTURE_SETS
+
+_COLUMNS = [
+    (protocol, gestures)
+    for protocol in ("linear_probe", "zero_shot")
+    for gestures in GESTURE_SETS
+]
+_TITLES = {"linear_probe": "probe", "zero_shot": "zero-shot"}
+
+
+def format_table(records):
+    """The results as a Markdown table: mean ± SD over people held out.
+
+    Parameters
+    ----------
+    records : list of dict
+        As of :func:`~sk_cpep.evaluation.linear_probe`.
+
+    Returns
+    -------
+    table : str
+    """
+    cells = {(r["method"], r["protocol"], r["gestures"]): r for r in records}
+    methods = list(dict.fromkeys(r["method"] for r in records))
+    head = [f"{_TITLES[p]}, {g.replace('_', ' ')}" for p, g in _COLUMNS]
+    rows = [["macro accuracy", *head]]
+    rows += [[m, *(_cell(cells.get((m, *column))) for column in _COLUMNS)] for m in methods]
+    rows.append(["Chance", *(_chance(records, column) for column in _COLUMNS)])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def _cell(record):
+    if record is None:
+        return "–"
+    spread = "" if record["sd"] is None else f" ± {record['sd']:.2f}"
+    return f"{record['mean']:.2f}{spread}"
+
+
+def _chance(records, column):
+    found = [r for r in records if (r["protocol"], r["gestures"]) == column]
+    return f"{found[0]['chance']:.2f}" if found else "–"
+
+
+def save_records(records, folder, settings):
+    """Write ``results.json``: the settings of the run, and its records."""
+    path = Path(folder) / "results.json"
+    path.write_text(json.dumps({"settings": settings, "records": records}, indent=1))
+    return path
+
+
+def save_pictures(data, result, recordings, folder):
+    """Draw what the run has learned.
+
+    Parameters
+    ----------
+    data : DemoData
+
+    result : DemoResult
+
+    recordings : Bunch
+        For rates and units.
+
+    folder : path
+
+    Returns
+    -------
+    paths : list of Path
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    pictures = {
+        "training.png": draw_training,
+        "reconstruction.png": draw_reconstruction,
+        "embeddings.png": draw_embeddings,
+        "confusion.png": draw_confusion,
+        "retrieval.png": draw_retrieval,
+        "results.png": draw_results,
+    }
+    paths = []
+    for name, draw in pictures.items():
+        figure = draw(data, result, recordings)
+        paths.append(Path(folder) / name)
+        figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
+        matplotlib.pyplot.close(figure)
+    return paths
+
+
+def draw_training(data, result, recordings):
+    """Losses of the three stages."""
+    from ..plotting import TrainingCurveDisplay
+
+    stages = {
+        "EMG encoder": result.emg_mae.history_,
+        "pose encoder": result.pose_mae.history_,
+        "alignment": result.cpep.history_["alignment"],
+    }
+    return TrainingCurveDisplay(stages).plot().figure_
+
+
+def draw_reconstruction(data, result, recordings):
+    """A window of a person held out, rebuilt by the EMG autoencoder."""
+    from ..plotting import ReconstructionDisplay
+
+    return ReconstructionDisplay.from_estimator(
+        result.emg_mae, data.test["in_distribution"].X, index=0, sfreq=recordings.sfreq
+    ).figure_
+
+
+def draw_embeddings(data, result, recordings, n_windows=400):
+    """EMG and pose of people held out, before and after alignment."""
+    from ..plotting import EmbeddingDisplay
+
+    test = data.test["in_distribution"]
+    rows = np.random.RandomState(0).permutation(len(test))[:n_windows]
+    X, P = test.X[rows], test.P[rows]
+    return EmbeddingDisplay.from_predictions(
+        result.cpep.transform(X),
+        result.cpep.transform_pose(P),
+        test.y[rows],
+        before=(result.emg_mae.transform(X), result.pose_mae.transform(P)),
+    ).figure_
+
+
+def draw_confusion(data, result, recordings):
+    """Zero-shot confusion of seen and of unseen gestures."""
+    from matplotlib import pyplot as plt
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    figure, axes = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
+    for ax, name in zip(axes, GESTURE_SETS):
+        record = next(
+            r
+            for r in result.records
+            if (r["protocol"], r["gestures"]) == ("zero_shot", name)
+        )
+        counts = np.array(record["confusion"], dtype=float)
+        ConfusionMatrixDisplay(
+            counts / counts.sum(axis=1, keepdims=True),
+            display_labels=record["classes"],
+        ).plot(ax=ax, colorbar=False, values_format=".2f", xticks_rotation=60)
+        ax.set_title(f"Zero-shot, {name.replace('_', ' ')} gestures")
+    return figure
+
+
+def draw_retrieval(data, result, recordings):
+    """One EMG query of an unseen gesture, with the poses that it retrieved."""
+    from ..plotting import RetrievalDisplay
+
+    test, train = data.test["unseen"], data.train["unseen"]
+    return RetrievalDisplay.from_estimator(
+        result.zero_shot["unseen"],
+        test.X,
+        train.P,
+        index=len(test) // 2,
+        y=test.y,
+        n_neighbors=5,
+        style="traces",
+        sfreq=recordings.sfreq,
+        pose_sfreq=recordings.pose_sfreq,
+    ).figure_
+
+
+def draw_results(data, result, recordings):
+    """Bars of the table, a point for each person."""
+    from ..plotting import ResultsDisplay
+
+    return ResultsDisplay.from_records(result.records).figure_

@@ -1,0 +1,200 @@
+"""The demo itself: pre-train, align, evaluate on people held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+from ..encoders import CPEP, MAE
+from ..evaluation import linear_probe, zero_shot
+from ..zero_shot import ZeroShotClassifier
+from ._windows import cut, label_share, prepare
+
+GESTURE_SETS = ("in_distribution", "unseen")
+
+
+@dataclass
+class DemoData:
+    """The windows of each stage.
+
+    Parameters
+    ----------
+    pretraining : WindowSet
+        Training people, movement, not a sample of an unseen gesture.
+
+    train, test : dict of WindowSet
+        Windows of one gesture each, of training people and of people held out, for
+        "in_distribution" and "unseen" gestures.
+
+    test_users : list of int
+        People held out.
+    """
+
+    pretraining: object
+    train: dict
+    test: dict
+    test_users: list
+
+
+@dataclass
+class DemoResult:
+    """What the demo has made.
+
+    Parameters
+    ----------
+    records : list of dict
+        One per method, protocol and gesture set.
+
+    emg_mae, pose_mae : MAE
+    cpep : CPEP
+    zero_shot : dict of ZeroShotClassifier
+        One per gesture set, its gallery the training people's poses.
+    """
+
+    records: list
+    emg_mae: object
+    pose_mae: object
+    cpep: object
+    zero_shot: dict
+
+
+def make_demo_data(recordings, config, test_users=None):
+    """Windows of every stage.
+
+    Parameters
+    ----------
+    recordings : Bunch
+        As of :func:`~sk_cpep.datasets.make_gesture_recordings`.
+
+    config : DemoConfig
+
+    test_users : sequence of int, default=None
+        People held out. None is the last `config.n_test_users`.
+
+    Returns
+    -------
+    data : DemoData
+    """
+    held_out = choose_test_users(recordings.users, config, test_users)
+    names = list(recordings.gesture_names)
+    unseen = [names.index(name) for name in config.unseen]
+    seen = [code for code in range(1, len(names)) if code not in unseen]
+    emg, pose = prepare(recordings, config)
+
+    every = cut(emg, pose, recordings, config, config.stride)
+    moving = label_share(recordings.labels, every.windows, seen + unseen)
+    keep = (moving >= config.movement) & ~np.isin(every.users, held_out)
+    keep &= label_share(recordings.labels, every.windows, unseen) == 0
+
+    probe = cut(emg, pose, recordings, config, config.probe_stride)
+    probe = probe.select(probe.windows["purity"] >= config.purity)
+    tested = np.isin(probe.users, held_out)
+    gestures = {
+        k: np.isin(probe.y, codes) for k, codes in zip(GESTURE_SETS, (seen, unseen))
+    }
+    probe.y = np.array(names)[probe.y]
+    return DemoData(
+        every.select(keep),
+        {k: probe.select(~tested & rows) for k, rows in gestures.items()},
+        {k: probe.select(tested & rows) for k, rows in gestures.items()},
+        held_out.tolist(),
+    )
+
+
+def choose_test_users(users, config, test_users):
+    """People held out, checked against those there are."""
+    known = np.unique(users)
+    if test_users is None:
+        return known[-config.n_test_users :]
+    strange = sorted(set(test_users) - set(known.tolist()))
+    if strange or not set(known.tolist()) - set(test_users):
+        raise ValueError(
+            f"Test subjects {sorted(test_users)} must be some, not all, of the people "
+            f"recorded: {known.tolist()}."
+        )
+    return np.unique(test_users)
+
+
+def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
+    """Pre-train both encoders, align them, and evaluate.
+
+    Parameters
+    ----------
+    data : DemoData
+
+    config : DemoConfig
+
+    random_state : int, default=0
+
+    verbose : int, default=1
+        From 1 on, progress bars.
+
+    device : str, default="auto"
+
+    Returns
+    -------
+    result : DemoResult
+    """
+    common = {"random_state": random_state, "verbose": verbose, "device": device}
+    stage = data.pretraining
+    emg_mae = MAE(**config.emg_encoder, **common).fit(stage.X)
+    pose_mae = MAE(**config.pose_encoder, **common).fit(stage.P)
+    cpep = CPEP(
+        FrozenEstimator(emg_mae), FrozenEstimator(pose_mae), **config.alignment, **common
+    )
+    cpep.fit(stage.X, stage.P, groups=stage.users)
+    galleries = {
+        k: ZeroShotClassifier(cpep, config.n_neighbors).fit(train.P, train.y)
+        for k, train in data.train.items()
+    }
+    records = evaluate(data, config, emg_mae, pose_mae, cpep)
+    return DemoResult(records, emg_mae, pose_mae, cpep, galleries)
+
+
+def evaluate(data, config, emg_mae, pose_mae, cpep):
+    """Records of every method and protocol."""
+    emg_methods = {
+        "Amplitude features": amplitude_features,
+        "EMG-MAE": emg_mae.transform,
+        "CPEP": cpep.transform,
+    }
+    records = []
+    for name in GESTURE_SETS:
+        sets = data.train[name], data.test[name]
+        for method, embed in emg_methods.items():
+            records.append(probe_record(method, embed, "X", sets, name, config))
+        records.append(zero_shot_record(cpep, sets, name, config))
+        upper = "Pose-MAE (upper bound)"
+        records.append(
+            probe_record(upper, pose_mae.transform, "P", sets, name, config)
+        )
+    return records
+
+
+def amplitude_features(X):
+    """Mean and SD of every channel over the window: (n, C, T) to (n, 2 C)."""
+    return np.hstack([X.mean(axis=2), X.std(axis=2)])
+
+
+def probe_record(method, embed, modality, sets, gestures, config):
+    """A linear probe on embeddings of EMG ("X") or pose ("P")."""
+    train, test = (
+        (embed(getattr(windows, modality)), windows.y, windows.users)
+        for windows in sets
+    )
+    return linear_probe(
+        None, train, test, C=config.probe_C, method=method, gestures=gestures
+    )
+
+
+def zero_shot_record(cpep, sets, gestures, config):
+    """Zero-shot among the poses of the training people."""
+    train, test = sets
+    return zero_shot(
+        cpep,
+        (train.P, train.y, train.users),
+        (test.X, test.y, test.users),
+        n_neighbors=config.n_neighbors,
+        method="CPEP",
+        gestures=gestures,
+    )
