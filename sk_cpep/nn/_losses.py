@@ -44,7 +44,8 @@ def info_nce(u, v, scale, *, duplicate_threshold=None, target_temperature=None):
 
     duplicate_threshold : float, default=None
         Negatives whose poses are more alike than this (cosine of `v`) are left
-        out of the sums. None leaves none out, as the paper.
+        out of the sums, and of the shared targets. None leaves none out, as the
+        paper.
 
     target_temperature : float, default=None
         Share the target among like poses: row i's target is
@@ -55,11 +56,21 @@ def info_nce(u, v, scale, *, duplicate_threshold=None, target_temperature=None):
     -------
     loss : scalar tensor, float32
     """
-    u, v = u.float(), v.float()
+    with torch.autocast(u.device.type, enabled=False):  # bfloat16 is too coarse / tau
+        return _info_nce(
+            u.float(), v.float(), scale, duplicate_threshold, target_temperature
+        )
+
+
+def _info_nce(u, v, scale, duplicate_threshold, target_temperature):
     s = scale * (u @ v.T)  # (B, B)
-    if duplicate_threshold is not None:
-        s = s.masked_fill(near_duplicates(v, duplicate_threshold), -torch.inf)
     target = soft_targets(v, target_temperature)
+    if duplicate_threshold is not None:
+        duplicates = near_duplicates(v, duplicate_threshold)  # (B, B)
+        s = s.masked_fill(duplicates, torch.finfo(s.dtype).min)
+        if target_temperature is not None:
+            target = target.masked_fill(duplicates, 0)
+            target = target / target.sum(dim=1, keepdim=True)
     return (F.cross_entropy(s, target) + F.cross_entropy(s.T, target)) / 2
 
 
