@@ -353,6 +353,12 @@ def _pose_encoder(encoder):
             f"or FrozenEstimator around either. Got {encoder!r}."
         )
     _check_encoder_fitted(encoder)
+    if getattr(step, "embedding", "projection") != "projection":
+        raise ValueError(
+            f"The encoder has embedding={step.embedding!r}: its EMG embeddings are those "
+            "before the projection, which are not aligned with the poses. Use "
+            "encoder.set_params(embedding='projection') (no training is needed)."
+        )
     return step
 
 

@@ -20,7 +20,9 @@ def fit_task(estimator, n_subtasks):
     """Begin the task "fit" of an estimator; None where there are no callbacks."""
     if not hasattr(estimator, "_init_callback_context"):
         return None
-    return begin_task(estimator._init_callback_context(max_subtasks=n_subtasks), estimator)
+    return begin_task(
+        estimator._init_callback_context(max_subtasks=n_subtasks), estimator
+    )
 
 
 def leaf_task(task, name, n_subtasks=0):

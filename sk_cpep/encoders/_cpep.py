@@ -12,6 +12,7 @@ from sklearn.base import (
     clone,
 )
 from sklearn.frozen import FrozenEstimator
+from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -29,7 +30,7 @@ from ._callback_support import (
     with_callbacks,
 )
 from ._mae import MAE
-from ._persistence import PickledWeightsMixin
+from ._persistence import PickledWeightsMixin, weights_of
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
 from ._windows import read_poses, read_windows
 
@@ -234,7 +235,11 @@ class CPEP(
         "train_emg": ["boolean"],
         "train_pose": ["boolean"],
         "channel_rotation": [Interval(Integral, 0, None, closed="left")],
-        "ring_channels": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "ring_channels": [
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+            None,
+        ],
         "amplitude_jitter": [Interval(Real, 0, None, closed="left")],
         "time_shift": [Interval(Integral, 0, None, closed="left")],
         "noise": [Interval(Real, 0, None, closed="left")],
@@ -480,9 +485,7 @@ class CPEP(
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        if self.embedding == "encoder":
-            return self._map(self.module_.encode_emg, X)
-        return self._map(self.module_.embed_emg, X)
+        return self._embed_emg(X, self.embedding)
 
     def transform_pose(self, P):
         """Embed poses.
@@ -521,16 +524,23 @@ class CPEP(
         X = read_windows(self, X, reset=False)
         P = self._read_poses(y, reset=False)
         check_pairs(X, P)
-        U, V = self._map(self.module_.embed_emg, X), self._map(self.module_.embed_pose, P)
+        U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
         return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
+
+    def _embed_emg(self, X, embedding="projection"):
+        Z = self._map(self.module_.encode_emg, X)
+        if embedding == "encoder":
+            return Z
+        # Float64, as a float32 product rounds a row by how many others there are.
+        head = weights_of(self.module_.head)
+        U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
+        return normalize(U).astype(np.float32)
 
     def _map(self, function, windows):
         device = inference_device(self)
         self.module_.to(device)
         self.module_.eval()
-        return map_batches(
-            function, windows, device=device, batch_size=self.batch_size
-        )
+        return map_batches(function, windows, device=device, batch_size=self.batch_size)
 
     def _read_poses(self, P, reset):
         if self.pose_transformer is not None and P is not None:

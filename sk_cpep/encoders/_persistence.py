@@ -15,7 +15,9 @@ def weights_of(module):
 
 def load_weights(module, weights):
     """Fill a new module with weights and set it to evaluation mode."""
-    module.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in weights.items()})
+    module.load_state_dict(
+        {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
+    )
     return module.eval()
 
 

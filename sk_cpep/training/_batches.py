@@ -71,10 +71,8 @@ def fetch_rows(array, rows):
     """
     if isinstance(array, np.ndarray):
         return np.asarray(array[rows], dtype=np.float32)
-    if hasattr(array, "__getitems__"):
-        batch = array.__getitems__(rows)
-    else:
-        batch = array[rows]
+    batched = hasattr(array, "__getitems__")
+    batch = array.__getitems__(rows) if batched else array[rows]
     batch = np.asarray(batch, dtype=np.float32)
     if not np.isfinite(batch).all():
         n = int((~np.isfinite(batch)).any(axis=tuple(range(1, batch.ndim))).sum())
@@ -162,4 +160,16 @@ def map_batches(function, *arrays, device, batch_size):
     """
     batches = BatchIterator(WindowBatches(*arrays, device=device), batch_size)
     with torch.inference_mode():
-        return np.concatenate([function(*b).float().cpu().numpy() for b in batches])
+        return np.concatenate([_apply(function, batch) for batch in batches])
+
+
+def _apply(function, batch):
+    """Apply a function to a batch; a lone window goes in twice.
+
+    Matrix products with a single row are summed in another order. So a window gives
+    the same result on its own as among others.
+    """
+    n = len(batch[0])
+    if n == 1:
+        batch = [torch.cat([x, x]) for x in batch]
+    return function(*batch)[:n].float().cpu().numpy()

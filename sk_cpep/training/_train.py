@@ -159,7 +159,7 @@ def _run(net, batches):
 
 
 def _raised_by_skorch(stop):
-    """skorch's own EarlyStopping raises KeyboardInterrupt too."""
+    """The EarlyStopping of skorch raises KeyboardInterrupt too."""
     trace = stop.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next

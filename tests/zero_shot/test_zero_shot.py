@@ -10,10 +10,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import (
-    estimator_checks_generator,
-    parametrize_with_checks,
-)
 from sklearn.utils.validation import check_is_fitted
 
 from sk_cpep import zero_shot as module
@@ -364,12 +360,3 @@ def test_bad_embeddings():
     with pytest.raises(ValueError, match=r"n_windows, n_dims\), got \(4, 2, 3\)"):
         encoder.transform_pose = lambda P: P
         ZeroShotClassifier(encoder).fit(P, [0, 0, 1, 1])
-
-
-@parametrize_with_checks([ZeroShotClassifier(Stub())])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
-
-
-def test_scikit_learn_checks_are_many():
-    assert len(list(estimator_checks_generator(ZeroShotClassifier(Stub())))) >= 45

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.special import logsumexp, softmax
+
+from sk_cpep.nn import info_nce, masked_mse
+from sk_cpep.nn._losses import near_duplicates
+
+
+def unit_rows(n, d, seed):
+    z = np.random.default_rng(seed).normal(size=(n, d))
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def float32(*arrays):
+    return [torch.from_numpy(np.asarray(a, dtype=np.float32)) for a in arrays]
+
+
+def info_nce_float64(u, v, scale, duplicate_threshold=None, target_temperature=None):
+    """The formula, one sum at a time."""
+    n = len(u)
+    alike = v @ v.T
+    s = scale * (u @ v.T)
+    if duplicate_threshold is not None:
+        for i in range(n):
+            for j in range(n):
+                if i != j and alike[i, j] > duplicate_threshold:
+                    s[i, j] = -np.inf
+    target = np.eye(n)
+    if target_temperature is not None:
+        target = softmax(
+            alike / target_temperature - np.where(np.isinf(s), np.inf, 0), axis=1
+        )
+    loss = 0.0
+    for i in range(n):
+        row = s[i] - logsumexp(s[i])
+        column = s[:, i] - logsumexp(s[:, i])
+        with np.errstate(invalid="ignore"):
+            loss -= np.where(target[i] > 0, target[i] * row, 0).sum()
+            loss -= np.where(target[i] > 0, target[i] * column, 0).sum()
+    return loss / (2 * n)
+
+
+def test_masked_mse_by_hand():
+    # One window, two tokens of two values. Token 0: (1 + 4) / 2; token 1: (0 + 4) / 2.
+    patches = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    rebuilt = torch.tensor([[[0.0, 0.0], [3.0, 6.0]]])
+    for mask, expected in [((1, 0), 2.5), ((0, 1), 2.0), ((1, 1), 2.25)]:
+        loss = masked_mse(rebuilt, patches, torch.tensor([mask], dtype=torch.bool))
+        assert loss.item() == expected
+
+
+def test_masked_mse_against_float64():
+    rng = np.random.default_rng(0)
+    rebuilt, patches = rng.normal(size=(2, 6, 8, 10))
+    mask = rng.random((6, 8)) < 0.5
+    expected = np.mean((rebuilt[mask] - patches[mask]) ** 2)
+    loss = masked_mse(*float32(rebuilt, patches), torch.from_numpy(mask))
+    assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_kept_tokens_have_no_gradient():
+    rebuilt = torch.zeros(1, 3, 2, requires_grad=True)
+    mask = torch.tensor([[True, False, True]])
+    masked_mse(rebuilt, torch.ones(1, 3, 2), mask).backward()
+    # d/dr of the mean of four squares (r - 1)^2 at r = 0 is -2 / 4.
+    assert rebuilt.grad.tolist() == [[[-0.5, -0.5], [0.0, 0.0], [-0.5, -0.5]]]
+
+
+def test_info_nce_by_hand():
+    # tau = 0.2. Cosines [[1, 0.6], [0, 0.8]], hence s = [[5, 3], [0, 4]].
+    # Rows:     log(1 + e^-2) = 0.12692801,  log(1 + e^-4) = 0.01814993
+    # Columns:  log(1 + e^-5) = 0.00671535,  log(1 + e^-1) = 0.31326169
+    # Their mean is 0.46505498 / 4.
+    u, v = torch.eye(2), torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    assert_allclose(info_nce(u, v, 1 / 0.2), 0.11626374, rtol=1e-6)
+
+
+def test_info_nce_by_hand_at_chance():
+    # All similarities equal: every cross-entropy is log 4.
+    u = torch.tensor([[1.0, 0.0]]).repeat(4, 1)
+    assert_allclose(info_nce(u, u, 50.0), np.log(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0, 100.0])
+def test_info_nce_against_float64(scale):
+    u, v = unit_rows(12, 5, 0), unit_rows(12, 5, 1)
+    loss = info_nce(*float32(u, v), scale)
+    assert_allclose(loss, info_nce_float64(u, v, scale), rtol=1e-5)
+
+
+def test_info_nce_is_float32_under_autocast():
+    u, v = float32(unit_rows(12, 5, 0), unit_rows(12, 5, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = info_nce(u, v, 100.0)
+    assert torch.equal(loss, info_nce(u, v, 100.0))
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.0, 0.5])
+def test_near_duplicates_are_no_negatives(threshold):
+    u, v = unit_rows(10, 3, 0), unit_rows(10, 3, 1)
+    alike = np.triu(v @ v.T > threshold, 1).sum()
+    assert 0 < alike < 45
+    loss = info_nce(*float32(u, v), 8.0, duplicate_threshold=threshold)
+    expected = info_nce_float64(u, v, 8.0, duplicate_threshold=threshold)
+    assert_allclose(loss, expected, rtol=1e-5)
+    assert loss < info_nce(*float32(u, v), 8.0)
+
+
+def test_near_duplicates_by_hand():
+    v = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.96, 0.28], [-1.0, 0.0]])
+    # Cosines above the diagonal: .6, .96, -1; .8, -.6; -.96.
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    expected[0, 2] = expected[2, 0] = expected[1, 2] = expected[2, 1] = True
+    assert torch.equal(near_duplicates(v, 0.7), expected)
+
+
+def test_all_duplicates_leave_nothing_to_learn():
+    u = torch.from_numpy(unit_rows(3, 4, 0)).float().requires_grad_()
+    v = torch.tensor([[1.0, 0, 0, 0]]).repeat(3, 1)
+    loss = info_nce(u, v, 50.0, duplicate_threshold=0.99)
+    loss.backward()
+    assert loss.item() == 0
+    assert not u.grad.any()
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.3, 2.0])
+def test_targets_shared_among_like_poses(temperature):
+    u, v = unit_rows(10, 3, 0), unit_rows(10, 3, 1)
+    loss = info_nce(*float32(u, v), 8.0, target_temperature=temperature)
+    expected = info_nce_float64(u, v, 8.0, target_temperature=temperature)
+    assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_no_gradient_through_targets():
+    v = torch.from_numpy(unit_rows(5, 3, 1)).float().requires_grad_()
+    u = torch.from_numpy(unit_rows(5, 3, 0)).float()
+    info_nce(u, v, 8.0, target_temperature=0.3).backward()
+    fixed = torch.tensor(
+        softmax(v.detach().numpy() @ v.detach().numpy().T / 0.3, axis=1)
+    )
+    w = v.detach().clone().requires_grad_()
+    s = 8.0 * u @ w.T
+    rows = -(fixed * s.log_softmax(dim=1)).sum(dim=1).mean()
+    columns = -(fixed * s.T.log_softmax(dim=1)).sum(dim=1).mean()
+    ((rows + columns) / 2).backward()
+    assert_allclose(v.grad, w.grad, atol=1e-6)
+
+
+def test_both_variants_together():
+    u, v = unit_rows(10, 3, 0), unit_rows(10, 3, 1)
+    options = dict(duplicate_threshold=0.5, target_temperature=0.3)
+    loss = info_nce(*float32(u, v), 8.0, **options)
+    assert_allclose(loss, info_nce_float64(u, v, 8.0, **options), rtol=1e-5)
+
+
+def test_both_variants_together_have_finite_gradients():
+    u, v = float32(unit_rows(10, 3, 0), unit_rows(10, 3, 1))
+    u.requires_grad_()
+    info_nce(u, v, 8.0, duplicate_threshold=0.5, target_temperature=0.3).backward()
+    assert torch.isfinite(u.grad).all()
+    assert u.grad.any()

@@ -1,0 +1,80 @@
+"""Every example runs, and what it shows is true."""
+
+import runpy
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def filter_and_window(ns):
+    assert ns["hum_left"] < 0.05
+    assert ns["edge_error"] > 2 * ns["middle_error"]
+    assert ns["X"].shape[1:] == (16, 2000)
+    assert ns["P"].shape[1:] == (20, 60)
+    assert len(ns["X"]) == len(ns["P"]) == len(ns["y"]) == len(ns["users"])
+    assert set(ns["y"]) == {0, 1, 2, 3}
+    assert ns["windows"]["purity"].min() >= 0.8
+
+
+def pretrain_and_reconstruct(ns):
+    assert ns["explained"]["EMG"] > 0.5
+    assert ns["explained"]["pose"] > 0.6
+    seen = np.repeat(~ns["lost"], 5)
+    P = ns["P"][ns["held_out"]]
+    np.testing.assert_array_equal(ns["bridged"][..., seen], P[..., seen])
+
+
+def align_and_search(ns):
+    similarity, same = ns["similarity"], ns["same"]
+    assert similarity[same].mean() > similarity[~same].mean() + 0.05
+    assert len(ns["results"]["params"]) == 4
+    assert ns["search"].best_score_ > 1.5 * ns["chance"]
+
+
+def zero_shot_new_gesture(ns):
+    assert ns["accuracy"] > 2 / 6
+    assert ns["NEW"] not in ns["names"]
+    assert ns["new_recall"] > 2 / 7
+    assert ns["accuracy_with_new"] > 2 / 7
+
+
+def save_and_load(ns):
+    assert ns["bit_equal"]
+    assert ns["pickle_equal"]
+    assert ns["overhead"] < 1.2
+
+
+CLAIMS = {
+    f"plot_{claim.__name__}": claim
+    for claim in (
+        align_and_search,
+        filter_and_window,
+        pretrain_and_reconstruct,
+        save_and_load,
+        zero_shot_new_gesture,
+    )
+}
+
+
+def test_every_example_is_here():
+    assert sorted(CLAIMS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_example(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    try:
+        CLAIMS[name](runpy.run_path(str(EXAMPLES / f"{name}.py")))
+        assert plt.get_fignums(), "the example shows nothing"
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    finally:
+        plt.close("all")
+    assert not list(tmp_path.iterdir()), "an example leaves no files behind"

@@ -1,0 +1,176 @@
+"""The package as a whole: its surface, its docstrings, what imports what."""
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+import sk_cpep
+
+ROOT = Path(sk_cpep.__file__).parent
+PUBLIC = (
+    "sk_cpep",
+    "sk_cpep.datasets",
+    "sk_cpep.encoders",
+    "sk_cpep.evaluation",
+    "sk_cpep.nn",
+    "sk_cpep.plotting",
+    "sk_cpep.preprocessing",
+    "sk_cpep.training",
+    "sk_cpep.zero_shot",
+)
+# Those that a user meets; nn and training are read beside the paper.
+USER_FACING = [name for name in PUBLIC if name not in ("sk_cpep.nn", "sk_cpep.training")]
+
+# The design's table: what each folder may import. Rooms in use, from left to right.
+EVERYWHERE = {"sk_cpep._version"}
+MAY_IMPORT = {
+    "datasets": {"numpy", "scipy", "h5py", "sklearn"},
+    "preprocessing": {"numpy", "scipy", "sklearn"},
+    "nn": {"torch"},
+    "training": {"numpy", "torch", "skorch", "tqdm", "sk_cpep.nn"},
+    "encoders": {"numpy", "torch", "sklearn", "sk_cpep.nn", "sk_cpep.training"},
+    "zero_shot": {"numpy", "sklearn"},
+    "evaluation": {
+        "numpy",
+        "sklearn",
+        "sk_cpep.datasets",
+        "sk_cpep.preprocessing",
+        "sk_cpep.encoders",
+        "sk_cpep.zero_shot",
+    },
+    "plotting": {"numpy", "sklearn", "matplotlib"},
+}
+
+
+def public_objects():
+    seen = {}
+    for module in map(importlib.import_module, USER_FACING):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing):
+                seen[f"{thing.__module__}.{thing.__qualname__}"] = thing
+    return seen
+
+
+OBJECTS = public_objects()
+
+
+def sources(room):
+    folder = ROOT / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [ROOT / f"{room}.py"]
+
+
+def imports_of(path):
+    """Absolute names of the modules that a file imports, wherever in it."""
+    parts = ("sk_cpep", *path.relative_to(ROOT).with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = parts[: -node.level] if node.level else ()
+            base = ".".join([*base, *filter(None, [node.module])])
+            if base == "sk_cpep":  # from .. import room
+                yield from (f"sk_cpep.{alias.name}" for alias in node.names)
+            else:
+                yield base
+
+
+def home(module):
+    """The room of one of our own modules, or the package that another is of."""
+    first, *rest = module.split(".")
+    return f"sk_cpep.{rest[0]}" if first == "sk_cpep" and rest else first
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_left(room):
+    allowed = MAY_IMPORT[room] | EVERYWHERE | {f"sk_cpep.{room}"}
+    for path in sources(room):
+        homes = {home(module) for module in imports_of(path)}
+        strange = homes - allowed - set(sys.stdlib_module_names)
+        assert not strange, f"{path.relative_to(ROOT)} imports {sorted(strange)}"
+
+
+def test_every_room_is_in_the_table():
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    rooms |= {path.stem for path in ROOT.glob("*.py") if not path.stem.startswith("_")}
+    assert rooms - {"demo"} == set(MAY_IMPORT)
+
+
+def test_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+)?", sk_cpep.__version__)
+    assert metadata.version("sk_cpep") == sk_cpep.__version__
+    root = Path(__file__).parents[1]
+    citation = (root / "CITATION.cff").read_text(encoding="utf-8")
+    changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {sk_cpep.__version__}\n" in citation
+    assert f"## [{sk_cpep.__version__}]" in changes
+
+
+def test_core_requirements():
+    core = [r for r in metadata.requires("sk_cpep") if "extra ==" not in r]
+    names = {re.match(r"[\w.-]+", requirement).group() for requirement in core}
+    assert names == set("h5py joblib numpy scikit-learn scipy skorch torch".split())
+
+
+def test_typed():
+    assert resources.files("sk_cpep").joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert list(module.__all__) == sorted(module.__all__)
+    for public in module.__all__:
+        assert hasattr(module, public)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_docstrings(name):
+    thing = OBJECTS[name]
+    parameters = documented_parameters(inspect.getdoc(thing))
+    assert [p for p in own_parameters(thing) if p not in parameters] == []
+    if inspect.isclass(thing):
+        methods = inspect.getmembers(thing, inspect.isfunction)
+        for _, method in [m for m in methods if own_method(thing, *m)]:
+            parameters = documented_parameters(inspect.getdoc(method))
+            missing = [p for p in own_parameters(method) if p not in parameters]
+            assert not missing, f"{method.__qualname__}: {missing}"
+
+
+def own_method(cls, name, method):
+    return not name.startswith("_") and method.__module__.startswith("sk_cpep.")
+
+
+def own_parameters(thing):
+    names = inspect.signature(thing).parameters
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def documented_parameters(doc):
+    """Names in the section Parameters of a numpydoc docstring."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w.*\n-+\n|\Z)", doc or "", re.M | re.S)
+    if section is None:
+        return set()
+    heads = re.findall(r"^(\*{0,2}\w[^:\n]*?)(?: :.*| *)$", section.group(1), re.M)
+    return {name.strip(" *") for head in heads for name in head.split(",")}
+
+
+def test_importing_is_light_and_silent():
+    code = (
+        "import sys, sk_cpep, sk_cpep.datasets, sk_cpep.evaluation\n"
+        "heavy = {'matplotlib', 'pandas', 'rich', 'pytest', 'IPython'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+    assert run.stderr == ""

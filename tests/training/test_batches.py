@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from sk_cpep.training import BatchIterator, WindowBatches, map_batches
+
+CPU = torch.device("cpu")
+
+
+class Lazy:
+    """Windows out of reach as a whole; remembers what was asked for."""
+
+    def __init__(self, data):
+        self.data = data
+        self.shape = data.shape
+        self.requests = []
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        assert isinstance(index, np.ndarray), "fetched one by one"
+        self.requests.append(index)
+        return self.data[index]
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("copied whole")
+
+
+class Batched(Lazy):
+    def __getitem__(self, index):
+        raise AssertionError("fetched one by one")
+
+    def __getitems__(self, indices):
+        return Lazy.__getitem__(self, indices)
+
+
+def rows_of(batches):
+    """Windows that hold their own row number tell which rows are in each batch."""
+    return [batch[0][:, 0, 0].int().tolist() for batch in batches]
+
+
+def numbered(n):
+    return np.arange(n, dtype=np.float32).reshape(n, 1, 1)
+
+
+def test_every_row_once_an_epoch():
+    dataset = WindowBatches(numbered(23), device=CPU)
+    iterator = BatchIterator(dataset, 5, np.random.RandomState(0))
+    epochs = [rows_of(iterator) for _ in range(3)]
+    for epoch in epochs:
+        assert sorted(map(len, epoch)) == [3, 5, 5, 5, 5]
+        assert sorted(sum(epoch, [])) == list(range(23))
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert len(iterator) == 5
+
+
+def test_without_a_source_of_order_rows_stay_in_order():
+    dataset = WindowBatches(numbered(7), device=CPU)
+    assert rows_of(BatchIterator(dataset, 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_the_same_seed_gives_the_same_order():
+    dataset = WindowBatches(numbered(20), device=CPU)
+    runs = [
+        rows_of(BatchIterator(dataset, 6, np.random.RandomState(s))) for s in (1, 1, 2)
+    ]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_batches_of_one_group():
+    groups = np.array(list("abbacabcab"))
+    dataset = WindowBatches(numbered(10), device=CPU, groups=groups)
+    iterator = BatchIterator(dataset, 3, np.random.RandomState(0))
+    for _ in range(5):
+        batches = rows_of(iterator)
+        assert all(len(set(groups[batch])) == 1 for batch in batches)
+        assert sorted(sum(batches, [])) == list(range(10))
+        assert len(iterator) == len(batches) == 5  # 3 + 1 a, 3 + 1 b, 2 c
+
+
+def test_batches_of_groups_come_in_random_order():
+    groups = np.repeat([0, 1], 30)
+    iterator = BatchIterator(
+        WindowBatches(numbered(60), device=CPU, groups=groups),
+        3,
+        np.random.RandomState(0),
+    )
+    order = [groups[batch[0]] for batch in rows_of(iterator)]
+    assert len(set(np.flatnonzero(np.diff(order)))) > 3
+
+
+def test_min_batch():
+    dataset = WindowBatches(numbered(7), device=CPU)
+    iterator = BatchIterator(dataset, 3, min_batch=2)
+    assert rows_of(iterator) == [[0, 1, 2], [3, 4, 5]]
+    assert len(iterator) == 2
+    groups = np.array([0, 0, 1, 0, 0, 2, 2])
+    grouped = WindowBatches(numbered(7), device=CPU, groups=groups)
+    assert rows_of(BatchIterator(grouped, 3, min_batch=2)) == [[0, 1, 3], [5, 6]]
+
+
+def test_rows_that_take_part():
+    rows = np.array([8, 2, 5])
+    groups = np.arange(10) % 2
+    dataset = WindowBatches(
+        numbered(10), 10 * numbered(10), device=CPU, rows=rows, groups=groups
+    )
+    assert len(dataset) == 3
+    assert_array_equal(dataset.groups, [0, 0, 1])
+    first, second = dataset.__getitems__([2, 0])
+    assert first.ravel().tolist() == [5, 8]
+    assert second.ravel().tolist() == [50, 80]
+    assert [x.item() for x in dataset[1]] == [2, 20]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int16, np.float32])
+def test_batches_are_float32(dtype):
+    X = np.arange(12).reshape(3, 2, 2).astype(dtype)
+    (batch,) = WindowBatches(X, device=CPU).__getitems__([2, 1])
+    assert batch.dtype == torch.float32
+    assert_array_equal(batch, X[[2, 1]])
+
+
+@pytest.mark.parametrize("kind", [Lazy, Batched])
+def test_lazy_windows_are_fetched_by_the_batch(kind):
+    lazy = kind(numbered(23))
+    iterator = BatchIterator(
+        WindowBatches(lazy, device=CPU), 5, np.random.RandomState(0)
+    )
+    rows = sum(rows_of(iterator), [])
+    assert sorted(rows) == list(range(23))
+    assert len(lazy.requests) == 5
+    assert max(map(len, lazy.requests)) == 5
+    assert_array_equal(np.concatenate(lazy.requests), rows)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_in_a_lazy_batch(bad):
+    X = numbered(9)
+    X[[4, 5]] = bad
+    iterator = BatchIterator(WindowBatches(Lazy(X), device=CPU), 3)
+    with pytest.raises(ValueError, match="NaN or infinity: 2 of the 3 windows"):
+        list(iterator)
+
+
+def test_map_batches():
+    X = np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
+    lazy = Lazy(X)
+    sizes = []
+
+    def double_sum(x, w):
+        sizes.append(len(x))
+        assert torch.is_inference_mode_enabled()
+        return 2 * x.sum(dim=(1, 2)) + w[:, 0, 0]
+
+    result = map_batches(double_sum, lazy, numbered(11), device=CPU, batch_size=4)
+    expected = 2 * X.sum(axis=(1, 2), dtype=np.float64) + np.arange(11)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+    assert sizes == [4, 4, 3]
+    assert result.dtype == np.float32
+
+
+def test_map_batches_of_one():
+    shapes = []
+
+    def total(x):
+        shapes.append(x.shape)
+        return x.sum(dim=(1, 2))
+
+    options = dict(device=CPU, batch_size=3)
+    assert map_batches(total, numbered(4), **options).tolist() == [0, 1, 2, 3]
+    assert map_batches(total, numbered(8)[5:6], **options).tolist() == [5]
+    assert shapes == [(3, 1, 1), (2, 1, 1), (2, 1, 1)]
+
+
+def test_the_array_is_not_written_to():
+    X = numbered(6)
+    X.flags.writeable = False
+    dataset = WindowBatches(X, device=CPU)
+    (batch,) = dataset.__getitems__(np.arange(6))
+    batch += 1
+    assert_array_equal(X, numbered(6))
