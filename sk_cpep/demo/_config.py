@@ -36,6 +36,9 @@ class DemoConfig:
     emg_encoder, pose_encoder, alignment : dict
         Parameters of the two :class:`~sk_cpep.MAE` and of :class:`~sk_cpep.CPEP`.
 
+    probe_embedding : {"encoder", "projection"}
+        Which embedding of CPEP the linear probe reads.
+
     probe_C : float
         Inverse strength of the penalty of every linear probe.
 
@@ -55,7 +58,8 @@ class DemoConfig:
     emg_encoder: dict = field(default_factory=dict)
     pose_encoder: dict = field(default_factory=dict)
     alignment: dict = field(default_factory=dict)
-    probe_C: float = 0.1
+    probe_embedding: str = "encoder"
+    probe_C: float = 0.03
     n_neighbors: int = 10
 
 
@@ -76,7 +80,7 @@ NINAPRO = DemoConfig(
     ),
     n_test_users=3,
     emg_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
-    pose_encoder={"patch_length": 20, "max_epochs": 6, **_SMALL},
+    pose_encoder={"patch_length": 50, "max_epochs": 6, **_SMALL},
     alignment={
         "temperature": 0.2,
         "learn_temperature": False,

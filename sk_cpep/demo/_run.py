@@ -1,5 +1,6 @@
 """The demo itself: pre-train, align, evaluate on people held out."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,10 +154,11 @@ def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
 
 def evaluate(data, config, emg_mae, pose_mae, cpep):
     """Records of every method and protocol."""
+    probed = copy(cpep).set_params(embedding=config.probe_embedding)
     emg_methods = {
         "Amplitude features": amplitude_features,
         "EMG-MAE": emg_mae.transform,
-        "CPEP": cpep.transform,
+        "CPEP": probed.transform,
     }
     records = []
     for name in GESTURE_SETS:

@@ -17,18 +17,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
-from ..training import Alignment, map_batches, seeded, train
-from ._callback_support import (
+from .._callback_support import (
     CallbackSupportMixin,
     begin_task,
     end_task,
-    epoch_hook,
     fit_task,
     leaf_task,
     propagated,
     with_callbacks,
 )
+from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
+from ..training import Alignment, map_batches, seeded, train
+from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, weights_of
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan

@@ -14,15 +14,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import Reconstruction, map_batches, seeded, train
-from ._callback_support import (
+from .._callback_support import (
     CallbackSupportMixin,
     end_task,
-    epoch_hook,
     fit_task,
     with_callbacks,
 )
+from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
+from ..training import Reconstruction, map_batches, seeded, train
+from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
 from ._windows import read_windows

@@ -9,10 +9,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._callback_support import CallbackSupportMixin, leaf_fit
 from ._recordings import as_recordings, map_recordings
 
 
-class BandpassNotch(TransformerMixin, BaseEstimator):
+class BandpassNotch(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Band-pass filter and power-line notch for recordings.
 
     A Butterworth band-pass and one notch per power-line frequency are merged into
@@ -111,6 +112,7 @@ class BandpassNotch(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @leaf_fit
     def fit(self, X, y=None):
         """Compute the filter; nothing is learned from the data.
 

@@ -8,10 +8,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._callback_support import CallbackSupportMixin, leaf_fit
 from ._recordings import as_recordings, map_recordings
 
 
-class InstanceNorm(TransformerMixin, BaseEstimator):
+class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Zero mean and unit standard deviation, each window by itself.
 
     Nothing is carried from one window to another, so nothing leaks from training
@@ -59,6 +60,7 @@ class InstanceNorm(TransformerMixin, BaseEstimator):
         self.eps = eps
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @leaf_fit
     def fit(self, X, y=None):
         """Check the data; nothing is learned from it.
 

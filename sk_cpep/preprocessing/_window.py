@@ -9,10 +9,11 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from .._callback_support import CallbackSupportMixin, leaf_fit
 from ._recordings import as_recordings
 
 
-class Windower(TransformerMixin, BaseEstimator):
+class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
     """Cut recordings into windows.
 
     The windows of a recording start at 0, `stride`, 2 `stride`, ... as long as a
@@ -59,6 +60,7 @@ class Windower(TransformerMixin, BaseEstimator):
         self.stride = stride
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @leaf_fit
     def fit(self, X, y=None):
         """Check the data; nothing is learned from it.
 

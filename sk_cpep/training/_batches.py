@@ -71,9 +71,11 @@ def fetch_rows(array, rows):
     """
     if isinstance(array, np.ndarray):
         return np.asarray(array[rows], dtype=np.float32)
-    batched = hasattr(array, "__getitems__")
-    batch = array.__getitems__(rows) if batched else array[rows]
-    batch = np.asarray(batch, dtype=np.float32)
+    if hasattr(array, "__getitems__"):
+        batch = np.asarray(array.__getitems__(rows), dtype=np.float32)
+    else:  # in order, which is all that h5py datasets take
+        order = np.argsort(rows)
+        batch = np.asarray(array[rows[order]], dtype=np.float32)[np.argsort(order)]
     if not np.isfinite(batch).all():
         n = int((~np.isfinite(batch)).any(axis=tuple(range(1, batch.ndim))).sum())
         raise ValueError(

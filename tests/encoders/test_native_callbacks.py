@@ -12,11 +12,6 @@ pytest.importorskip(
     "sklearn.callback", reason="scikit-learn has callbacks from version 1.9 on"
 )
 
-# Steps that only preprocess take no part in callbacks, and scikit-learn says so.
-not_every_step = pytest.mark.filterwarnings(
-    "ignore:The estimator InstanceNorm does not support callbacks"
-)
-
 
 class Record:
     """Keeps the path of every task: from the outermost to itself."""
@@ -89,7 +84,6 @@ def test_a_mae_alone(windows, small_mae):
     assert mae.n_iter_ == 2
 
 
-@not_every_step
 def test_nested_down_to_the_epoch(windows, small_cpep):
     record = Record()
     pipe = Pipeline([("norm", InstanceNorm()), ("cpep", small_cpep())])
@@ -135,7 +129,6 @@ def test_fitted_with_a_callback_it_still_pickles(windows, small_cpep):
     assert (loaded.transform(X) == cpep.transform(X)).all()
 
 
-@not_every_step
 def test_progress_bar(windows, small_cpep, capsys, monkeypatch):
     pytest.importorskip("rich", reason="scikit-learn's ProgressBar needs rich")
     from sklearn.callback import ProgressBar

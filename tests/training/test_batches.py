@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -129,11 +130,19 @@ def test_lazy_windows_are_fetched_by_the_batch(kind):
     iterator = BatchIterator(
         WindowBatches(lazy, device=CPU), 5, np.random.RandomState(0)
     )
-    rows = sum(rows_of(iterator), [])
-    assert sorted(rows) == list(range(23))
+    batches = rows_of(iterator)
+    assert sorted(sum(batches, [])) == list(range(23))
     assert len(lazy.requests) == 5
     assert max(map(len, lazy.requests)) == 5
-    assert_array_equal(np.concatenate(lazy.requests), rows)
+    assert [sorted(rows) for rows in lazy.requests] == [sorted(b) for b in batches]
+
+
+def test_h5py_dataset(tmp_path):
+    X = numbered(23)
+    with h5py.File(tmp_path / "windows.h5", "w") as file:
+        dataset = file.create_dataset("X", data=X)
+        batches = WindowBatches(dataset, device=CPU)
+        assert_array_equal(batches.__getitems__([7, 2, 19])[0].numpy(), X[[7, 2, 19]])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

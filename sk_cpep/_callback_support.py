@@ -1,8 +1,7 @@
 """scikit-learn's native callbacks (from 1.9 on), where there are any."""
 
 from contextlib import nullcontext
-
-from ..training import EpochHook
+from functools import wraps
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -51,14 +50,15 @@ def propagated(task, sub_estimator):
     return task.propagate_callback_context(sub_estimator)
 
 
-def epoch_hook(task, estimator):
-    """A training callback that reports every epoch as a task below `task`."""
-    current = []
+def leaf_fit(fit):
+    """Let a `fit` that has no parts take part as a single task."""
 
-    def begin():
-        current[:] = [begin_task(leaf_task(task, "epoch"), estimator)]
+    @wraps(fit)
+    @with_callbacks
+    def reported(estimator, *args, **kwargs):
+        task = fit_task(estimator, 0)
+        fit(estimator, *args, **kwargs)
+        end_task(task, estimator)
+        return estimator
 
-    def end():
-        return end_task(current[0], estimator)
-
-    return EpochHook(begin, end)
+    return reported
