@@ -33,6 +33,10 @@ class DemoConfig:
     filter : dict or None
         Parameters of :class:`~sk_cpep.BandpassNotch` (without `sfreq`).
 
+    envelope : float or None
+        The filtered EMG is rectified, and low-passed at this frequency in Hz: for
+        small data, which does not teach a network to do so.
+
     emg_encoder, pose_encoder, alignment : dict
         Parameters of the two :class:`~sk_cpep.MAE` and of :class:`~sk_cpep.CPEP`.
 
@@ -55,6 +59,7 @@ class DemoConfig:
     n_test_users: int
     simulation: dict = field(default_factory=dict)
     filter: dict | None = None
+    envelope: float | None = None
     emg_encoder: dict = field(default_factory=dict)
     pose_encoder: dict = field(default_factory=dict)
     alignment: dict = field(default_factory=dict)
@@ -100,12 +105,11 @@ NINAPRO = DemoConfig(
 
 SIMULATED = DemoConfig(
     simulation={
-        "n_users": 12,
+        "n_users": 16,
         "gestures": 12,
         "n_repetitions": 6,
         "sfreq": 200.0,
         "pose_sfreq": 50.0,
-        "user_variability": 0.7,
     },
     window=2.0,
     stride=0.5,
@@ -115,8 +119,9 @@ SIMULATED = DemoConfig(
     unseen=("hook_em_horns", "shaka", "ok", "vulcan"),
     n_test_users=4,
     filter={"low": 20.0, "high": 90.0, "notch": 50.0},
+    envelope=5.0,
     emg_encoder={"patch_length": 20, "max_epochs": 6, **_SMALL},
-    pose_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
+    pose_encoder={"patch_length": 25, "max_epochs": 6, **_SMALL},
     alignment={
         "temperature": 0.2,
         "learn_temperature": False,
@@ -127,6 +132,6 @@ SIMULATED = DemoConfig(
         "lr": 1e-3,
         "weight_decay": 0.05,
         "batch_size": 128,
-        "max_epochs": 7,
+        "max_epochs": 15,
     },
 )

@@ -174,8 +174,8 @@ def evaluate(data, config, emg_mae, pose_mae, cpep):
 
 
 def amplitude_features(X):
-    """Mean and SD of every channel over the window: (n, C, T) to (n, 2 C)."""
-    return np.hstack([X.mean(axis=2), X.std(axis=2)])
+    """Mean of every channel's envelope over the window: (n, C, T) to (n, C)."""
+    return X.mean(axis=2)
 
 
 def probe_record(method, embed, modality, sets, gestures, config):

@@ -44,7 +44,7 @@ class WindowSet:
 
 
 def prepare(recordings, config):
-    """Filter EMG, then standardise EMG and pose, each channel over its recording.
+    """Filter EMG (and take its envelope), then standardise EMG and pose, each channel over its recording.
 
     Filtering comes before windowing. The recording's own mean and SD are all that
     is used of it: no label, and nothing of other people.
@@ -52,6 +52,11 @@ def prepare(recordings, config):
     emg = recordings.emg
     if config.filter is not None:
         emg = BandpassNotch(sfreq=recordings.sfreq, **config.filter).fit_transform(emg)
+    if config.envelope is not None:
+        low_pass = BandpassNotch(
+            None, config.envelope, None, sfreq=recordings.sfreq, order=2
+        )
+        emg = low_pass.fit_transform([np.abs(recording) for recording in emg])
     norm = InstanceNorm(over="channel")
     return norm.fit_transform(emg), norm.fit_transform(recordings.pose)
 
