@@ -29,14 +29,16 @@ PUBLIC = (
 USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 
 # The design's table: what each folder may import. Rooms in use, from left to right.
-EVERYWHERE = {"sk_cpep._version", "sk_cpep._callback_support"}
+EVERYWHERE = {"sk_cpep._version"}
+ESTIMATORS = {"sk_cpep._callback_support"}  # what scikit-learn's callbacks ask for
 MAY_IMPORT = {
     "datasets": {"numpy", "scipy", "h5py", "sklearn"},
-    "preprocessing": {"numpy", "scipy", "sklearn"},
+    "preprocessing": {"numpy", "scipy", "sklearn"} | ESTIMATORS,
     "nn": {"torch"},
     "training": {"numpy", "torch", "skorch", "tqdm", "sk_cpep.nn"},
-    "encoders": {"numpy", "torch", "sklearn", "sk_cpep.nn", "sk_cpep.training"},
-    "zero_shot": {"numpy", "sklearn"},
+    "encoders": {"numpy", "torch", "sklearn", "sk_cpep.nn", "sk_cpep.training"}
+    | ESTIMATORS,
+    "zero_shot": {"numpy", "sklearn"} | ESTIMATORS,
     "evaluation": {
         "numpy",
         "sklearn",

@@ -113,7 +113,9 @@ def gesture_indices(gestures):
             )
         return np.arange(gestures)
     if isinstance(gestures, str):
-        raise ValueError(f"gestures={gestures!r}: pass a list of names, [{gestures!r}].")
+        raise ValueError(
+            f"gestures={gestures!r}: pass a list of names, [{gestures!r}]."
+        )
     gestures = list(gestures)
     unknown = [name for name in gestures if name not in known]
     if unknown or not gestures:
@@ -271,7 +273,9 @@ def _smooth_noise(duration, n_series, rng, rate=4.0):
     return CubicSpline(knots, rng.standard_normal((n_knots, n_series)))
 
 
-def plan_session(hand, indices, n_repetitions, rng, *, hold, rest, move, order, variability):
+def plan_session(
+    hand, indices, n_repetitions, rng, *, hold, rest, move, order, variability
+):
     """Plan one recording of a person: rest, approach, hold, return, rest, ...
 
     Parameters
@@ -370,4 +374,6 @@ def sample_labels(session, times):
     trial = np.searchsorted(session.starts[::2], times, side="right") - 1
     busy = (trial >= 0) & (times < session.stops[1::2][trial])
     labels = np.where(busy, session.codes[trial], 0)
-    return labels.astype(np.int16), np.where(busy, session.repetitions[trial], 0).astype(np.int16)
+    return labels.astype(np.int16), np.where(
+        busy, session.repetitions[trial], 0
+    ).astype(np.int16)

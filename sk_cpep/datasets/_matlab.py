@@ -21,9 +21,18 @@ _FLOAT_STORAGE = {
     7: "f4",
     9: "f8",
 }
-_INTEGER_STORAGE = {k: v for k, v in _FLOAT_STORAGE.items() if v[0] != "f"} | {12: "i8", 13: "u8"}
+_INTEGER_STORAGE = {k: v for k, v in _FLOAT_STORAGE.items() if v[0] != "f"} | {
+    12: "i8",
+    13: "u8",
+}
 _FLOAT_CLASSES, _INTEGER_CLASSES = (6, 7), range(8, 16)
-_CLASS_NAMES = {1: "a cell array", 2: "a structure", 3: "an object", 4: "text", 5: "sparse"}
+_CLASS_NAMES = {
+    1: "a cell array",
+    2: "a structure",
+    3: "an object",
+    4: "text",
+    5: "sparse",
+}
 _COMPLEX = 0x08
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -95,7 +104,9 @@ def _values(name, flags, dims, parts, order):
         raise ValueError(f"`{name}` is of unknown class {code}")
     storage = _FLOAT_STORAGE if code in _FLOAT_CLASSES else _INTEGER_STORAGE
     if len(parts) != 1 or parts[0][0] not in storage:
-        raise ValueError(f"`{name}` is damaged: it is stored as no numbers of class {code}")
+        raise ValueError(
+            f"`{name}` is damaged: it is stored as no numbers of class {code}"
+        )
     kind, content = parts[0]
     dtype = np.dtype(storage[kind]).newbyteorder(order)
     if len(content) != math.prod(dims) * dtype.itemsize:
@@ -156,7 +167,9 @@ def _read_numeric(raw, names):
         if kind == _COMPRESSED:
             kind, content = _inflate(content, order)
         if kind != _MATRIX:
-            raise ValueError(f"it holds an element of type {kind} where a variable should be")
+            raise ValueError(
+                f"it holds an element of type {kind} where a variable should be"
+            )
         flags, dims, name, parts = _header(content, order)
         if name in variables:
             raise ValueError(f"`{name}` is there twice")

@@ -31,7 +31,9 @@ _MUSCLES = (
 MUSCLE_NAMES = tuple(row[0] for row in _MUSCLES)
 MUSCLE_ANGLES = np.deg2rad([row[1] for row in _MUSCLES])
 MUSCLE_DEPTHS = np.array([row[2] for row in _MUSCLES])
-_PULLS = np.stack([np.concatenate([row[3], np.outer(row[4], row[5]).ravel()]) for row in _MUSCLES])
+_PULLS = np.stack(
+    [np.concatenate([row[3], np.outer(row[4], row[5]).ravel()]) for row in _MUSCLES]
+)
 MUSCLE_ROUTING = np.hstack([np.maximum(_PULLS, 0), np.maximum(-_PULLS, 0)])
 
 FULL_EFFORT = 150.0
@@ -94,7 +96,9 @@ def draw_forearm(n_channels, variability, rng):
     v, (n_muscles, n_demands) = variability, MUSCLE_ROUTING.shape
     normal = rng.standard_normal
     strength = np.exp(0.2 * v * normal((n_muscles, 1)))
-    routing = MUSCLE_ROUTING * strength * np.exp(0.25 * v * normal((n_muscles, n_demands)))
+    routing = (
+        MUSCLE_ROUTING * strength * np.exp(0.25 * v * normal((n_muscles, n_demands)))
+    )
     routing += 0.04 * v * rng.exponential(size=routing.shape)
     return Forearm(
         routing=routing,
@@ -212,7 +216,9 @@ def carrier_gain(frequencies, sfreq, depth=0.0):
     """
     low, high = carrier_band(sfreq)
     f_low, f_high = 60.0, 140.0 * (1 - 0.4 * depth)
-    gain = frequencies / (np.hypot(frequencies, f_low) * (1 + (frequencies / f_high) ** 2))
+    gain = frequencies / (
+        np.hypot(frequencies, f_low) * (1 + (frequencies / f_high) ** 2)
+    )
     return np.where((frequencies >= low) & (frequencies <= high), gain, 0)
 
 
@@ -328,7 +334,9 @@ def mains_hum(n_channels, times, sfreq, frequency, rng):
     """
     hum = np.zeros((n_channels, len(times)), np.float32)
     for harmonic, level in ((1, 1.0), (3, 0.25)):
-        strength = level * np.sqrt(2) * np.exp(0.3 * rng.standard_normal((n_channels, 1)))
+        strength = (
+            level * np.sqrt(2) * np.exp(0.3 * rng.standard_normal((n_channels, 1)))
+        )
         phase = rng.uniform(0, 2 * np.pi, (n_channels, 1))
         if harmonic * frequency < sfreq / 2:
             angle = 2 * np.pi * harmonic * frequency * times

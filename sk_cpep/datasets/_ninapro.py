@@ -194,7 +194,9 @@ def _choose_subjects(subjects, files, folder):
         chosen = [subjects] if isinstance(subjects, Integral) else list(subjects)
     except TypeError:
         chosen = []
-    if not chosen or not all(isinstance(s, Integral) and not isinstance(s, bool) for s in chosen):
+    if not chosen or not all(
+        isinstance(s, Integral) and not isinstance(s, bool) for s in chosen
+    ):
         raise ValueError(
             f"subjects={subjects!r}: pass whole numbers, at least one, of {list(files)}."
         )

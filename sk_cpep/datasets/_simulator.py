@@ -36,7 +36,8 @@ def _person(seed, user, recording, n_channels, variability):
     return hand, replace(
         forearm,
         rotation=forearm.rotation + 0.08 * variability * donning.standard_normal(),
-        gains=forearm.gains * np.exp(0.1 * variability * donning.standard_normal(n_channels)),
+        gains=forearm.gains
+        * np.exp(0.1 * variability * donning.standard_normal(n_channels)),
     )
 
 
@@ -54,7 +55,9 @@ def _effort(session, times, variability, rng):
 
 def _activation(session, hand, forearm, variability, rng):
     """Muscle activations at the control rate, (n_muscles, n_control)."""
-    times = kinematics.sample_times(session.duration + 0.1, _CONTROL_SFREQ) + forearm.delay
+    times = (
+        kinematics.sample_times(session.duration + 0.1, _CONTROL_SFREQ) + forearm.delay
+    )
     pose = kinematics.sample_pose(session, times)
     demand = muscles.joint_demand(pose, hand.rest, _CONTROL_SFREQ)
     effort = _effort(session, times, variability, rng)
@@ -62,12 +65,16 @@ def _activation(session, hand, forearm, variability, rng):
     return muscles.activation_dynamics(drive, _CONTROL_SFREQ, forearm.time_constant)
 
 
-def _record(hand, forearm, session, rng, *, sfreq, pose_sfreq, noise, mains, variability):
+def _record(
+    hand, forearm, session, rng, *, sfreq, pose_sfreq, noise, mains, variability
+):
     """EMG, pose, labels and repetitions of one session."""
     times = kinematics.sample_times(session.duration, sfreq)
     pose_times = kinematics.sample_times(session.duration, pose_sfreq)
     activation = _activation(session, hand, forearm, variability, rng)
-    emg = muscles.interference_emg(activation, _CONTROL_SFREQ, times, sfreq, forearm, rng)
+    emg = muscles.interference_emg(
+        activation, _CONTROL_SFREQ, times, sfreq, forearm, rng
+    )
     emg += muscles.recording_noise(len(emg), times, sfreq, noise, mains, rng)
     pose = kinematics.sample_pose(session, pose_times).astype(np.float32)
     return emg, pose, *kinematics.sample_labels(session, times)

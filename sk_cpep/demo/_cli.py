@@ -73,7 +73,9 @@ def demo(args):
     if args.data is None:
         config = SIMULATED
         say("Simulating recordings ...")
-        recordings = make_gesture_recordings(random_state=args.seed, **config.simulation)
+        recordings = make_gesture_recordings(
+            random_state=args.seed, **config.simulation
+        )
     else:
         config = NINAPRO
         say(f"Reading {args.data} ...")
@@ -104,7 +106,6 @@ def describe(data):
         gestures = sorted(set(test.y.tolist()))
         lines.append(
             f"{name.replace('_', ' ')}: {len(data.train[name])} windows to learn names "
-            f"from, {len(test)} to name; "
-            + ", ".join(gestures)
+            f"from, {len(test)} to name; " + ", ".join(gestures)
         )
     return "\n".join(lines)

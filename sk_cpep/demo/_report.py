@@ -31,11 +31,14 @@ def format_table(records):
     methods = list(dict.fromkeys(r["method"] for r in records))
     head = [f"{_TITLES[p]}, {g.replace('_', ' ')}" for p, g in _COLUMNS]
     rows = [["macro accuracy", *head]]
-    rows += [[m, *(_cell(cells.get((m, *column))) for column in _COLUMNS)] for m in methods]
+    rows += [
+        [m, *(_cell(cells.get((m, *column))) for column in _COLUMNS)] for m in methods
+    ]
     rows.append(["Chance", *(_chance(records, column) for column in _COLUMNS)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |" for row in rows
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |"
+        for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)
@@ -115,7 +118,11 @@ def draw_reconstruction(data, result, recordings):
     from ..plotting import ReconstructionDisplay
 
     return ReconstructionDisplay.from_estimator(
-        result.emg_mae, data.test["in_distribution"].X, index=0, sfreq=recordings.sfreq
+        result.emg_mae,
+        data.test["in_distribution"].X,
+        index=0,
+        sfreq=recordings.sfreq,
+        unit="SD",
     ).figure_
 
 
@@ -170,6 +177,8 @@ def draw_retrieval(data, result, recordings):
         style="traces",
         sfreq=recordings.sfreq,
         pose_sfreq=recordings.pose_sfreq,
+        unit="SD",
+        pose_unit="SD",
     ).figure_
 
 

@@ -141,7 +141,10 @@ def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
     emg_mae = MAE(**config.emg_encoder, **common).fit(stage.X)
     pose_mae = MAE(**config.pose_encoder, **common).fit(stage.P)
     cpep = CPEP(
-        FrozenEstimator(emg_mae), FrozenEstimator(pose_mae), **config.alignment, **common
+        FrozenEstimator(emg_mae),
+        FrozenEstimator(pose_mae),
+        **config.alignment,
+        **common,
     )
     cpep.fit(stage.X, stage.P, groups=stage.users)
     galleries = {
@@ -167,9 +170,7 @@ def evaluate(data, config, emg_mae, pose_mae, cpep):
             records.append(probe_record(method, embed, "X", sets, name, config))
         records.append(zero_shot_record(cpep, sets, name, config))
         upper = "Pose-MAE (upper bound)"
-        records.append(
-            probe_record(upper, pose_mae.transform, "P", sets, name, config)
-        )
+        records.append(probe_record(upper, pose_mae.transform, "P", sets, name, config))
     return records
 
 

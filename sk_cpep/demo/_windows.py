@@ -44,7 +44,7 @@ class WindowSet:
 
 
 def prepare(recordings, config):
-    """Filter EMG (and take its envelope), then standardise EMG and pose, each channel over its recording.
+    """Filter EMG, take its envelope, and standardise each channel over its recording.
 
     Filtering comes before windowing. The recording's own mean and SD are all that
     is used of it: no label, and nothing of other people.

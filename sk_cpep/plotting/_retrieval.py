@@ -37,6 +37,9 @@ class RetrievalDisplay:
     unit : str, default=None
         Unit of the EMG, for its label.
 
+    pose_unit : str, default="rad"
+        Unit of the joint angles, for their label.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -66,6 +69,7 @@ class RetrievalDisplay:
         sfreq=None,
         pose_sfreq=None,
         unit=None,
+        pose_unit="rad",
     ):
         self.emg = emg
         self.poses = poses
@@ -75,6 +79,7 @@ class RetrievalDisplay:
         self.sfreq = sfreq
         self.pose_sfreq = pose_sfreq
         self.unit = unit
+        self.pose_unit = pose_unit
 
     @classmethod
     def from_estimator(
@@ -90,6 +95,7 @@ class RetrievalDisplay:
         sfreq=None,
         pose_sfreq=None,
         unit=None,
+        pose_unit="rad",
         figure=None,
     ):
         """Look up the poses nearest to an EMG window and plot them.
@@ -125,6 +131,9 @@ class RetrievalDisplay:
         unit : str, default=None
             Unit of the EMG, for its label.
 
+        pose_unit : str, default="rad"
+            Unit of the joint angles, for their label.
+
         figure : matplotlib Figure or SubFigure, default=None
             Where to draw, by default a new figure.
 
@@ -154,6 +163,7 @@ class RetrievalDisplay:
             sfreq=sfreq,
             pose_sfreq=pose_sfreq,
             unit=unit,
+            pose_unit=pose_unit,
         )
         return display.plot(figure, style=style)
 
@@ -209,7 +219,7 @@ class RetrievalDisplay:
         times, label = time_axis(pose.shape[1], self.pose_sfreq)
         lines = ax.plot(times, pose.T, lw=0.8)
         ax.margins(x=0)
-        ax.set(xlabel=label, ylabel="angle (rad)")
+        ax.set(xlabel=label, ylabel=f"angle ({self.pose_unit})")
         ax.label_outer()
         return lines
 

@@ -24,7 +24,9 @@ def variables(n_times=60, subject=1, seed=0):
     """The variables of a small file in Ninapro's layout."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(rng.integers(0, 13, n_times // 5), 5)[:, None].astype(np.uint8)
-    repetitions = np.where(labels > 0, rng.integers(1, 11, labels.shape), 0).astype(np.uint8)
+    repetitions = np.where(labels > 0, rng.integers(1, 11, labels.shape), 0).astype(
+        np.uint8
+    )
     return {
         "subject": np.uint8([[subject]]),
         "exercise": np.uint8([[1]]),
@@ -42,7 +44,9 @@ def write(folder, user=1, compress=True, drop=(), **changes):
     values = {**variables(subject=user, seed=user), **changes}
     path = folder / f"S{user}_A1_E1.mat"
     savemat(
-        path, {k: v for k, v in values.items() if k not in drop}, do_compression=compress
+        path,
+        {k: v for k, v in values.items() if k not in drop},
+        do_compression=compress,
     )
     return path
 
@@ -70,7 +74,9 @@ def test_agrees_with_scipy(tmp_path, compress, refined):
         np.testing.assert_array_equal(data.emg[i], truth["emg"].T.astype(np.float32))
         np.testing.assert_array_equal(data.pose[i], truth["glove"].T)
         np.testing.assert_array_equal(data.labels[i], truth[prefix + "stimulus"][:, 0])
-        np.testing.assert_array_equal(data.repetitions[i], truth[prefix + "repetition"][:, 0])
+        np.testing.assert_array_equal(
+            data.repetitions[i], truth[prefix + "repetition"][:, 0]
+        )
         assert data.emg[i].dtype == data.pose[i].dtype == np.float32
         assert data.labels[i].dtype == data.repetitions[i].dtype == np.int16
 
@@ -129,7 +135,9 @@ def test_missing_folder_files_subjects(tmp_path):
     with pytest.raises(FileNotFoundError, match="is a file"):
         load_ninapro_db1(tmp_path / "notes.txt")
     write(tmp_path, 4)
-    with pytest.raises(FileNotFoundError, match=r"missing subjects: \[5\].*there are \[4\]"):
+    with pytest.raises(
+        FileNotFoundError, match=r"missing subjects: \[5\].*there are \[4\]"
+    ):
         load_ninapro_db1(tmp_path, [4, 5])
 
 
@@ -148,7 +156,10 @@ NAN[7, 3] = np.nan
     "changes, message",
     [
         ({"drop": ["glove", "restimulus"]}, r"no \['glove', 'restimulus'\]"),
-        ({"emg": np.ones((60, 8))}, r"`emg` has shape \(60, 8\), expected \(n_times, 10\)"),
+        (
+            {"emg": np.ones((60, 8))},
+            r"`emg` has shape \(60, 8\), expected \(n_times, 10\)",
+        ),
         ({"emg": np.ones((10, 60))}, r"`emg` has shape \(10, 60\)"),
         ({"emg": np.ones((0, 10))}, r"`emg` has shape \(0, 10\)"),
         ({"emg": np.ones((3, 10, 2))}, "`emg` has shape"),
@@ -157,7 +168,10 @@ NAN[7, 3] = np.nan
         ({"emg": csc_array(np.eye(60, 10))}, "sparse"),
         ({"emg": "text"}, "`emg` is text, expected real numbers"),
         ({"emg": {"a": 1}}, "a structure, expected real numbers"),
-        ({"glove": np.array([[1, "a"]], dtype=object)}, "a cell array, expected real numbers"),
+        (
+            {"glove": np.array([[1, "a"]], dtype=object)},
+            "a cell array, expected real numbers",
+        ),
         ({"emg": NAN}, "row 7, column 3"),
         ({"emg": np.full((60, 10), np.inf)}, "`emg` is not finite"),
         ({"emg": np.full((60, 10), 1e300)}, "values beyond"),
@@ -195,9 +209,15 @@ def hdf5_file(path):
     "make, message",
     [
         (lambda p: p.write_bytes(b""), "it is empty"),
-        (lambda p: p.write_text("time,emg\n" * 40), "header is not that of a MATLAB 5 file"),
+        (
+            lambda p: p.write_text("time,emg\n" * 40),
+            "header is not that of a MATLAB 5 file",
+        ),
         (lambda p: p.write_bytes(bytes(500)), "header is not that of"),
-        (lambda p: savemat(p, {"emg": np.ones((5, 10))}, format="4"), "header is not that of"),
+        (
+            lambda p: savemat(p, {"emg": np.ones((5, 10))}, format="4"),
+            "header is not that of",
+        ),
         (hdf5_file, "MATLAB 7.3"),
     ],
     ids=["empty", "text", "zeros", "matlab4", "matlab73"],
@@ -250,7 +270,9 @@ def test_flipped_bytes_of_a_compressed_file_never_give_a_wrong_recording(tmp_pat
 def test_flipped_bytes_of_an_uncompressed_file_alter_one_sample_at_most(tmp_path):
     path = write(tmp_path, compress=False)
     raw, truth = path.read_bytes(), variables(seed=1)
-    names = [raw.find(name) for name in (b"emg", b"glove", b"restimulus", b"rerepetition")]
+    names = [
+        raw.find(name) for name in (b"emg", b"glove", b"restimulus", b"rerepetition")
+    ]
     heads = np.concatenate([np.arange(n - 48, n + 32) for n in names])
     rng = np.random.default_rng(0)
     for position in np.concatenate([heads, rng.integers(128, len(raw), 400)]):
@@ -292,7 +314,8 @@ def big_endian_file(values):
             (9 if storage == ">f8" else 2, content),
         ]
         body = b"".join(
-            struct.pack(">II", kind, len(c)) + c + bytes(-len(c) % 8) for kind, c in parts
+            struct.pack(">II", kind, len(c)) + c + bytes(-len(c) % 8)
+            for kind, c in parts
         )
         out += struct.pack(">II", 14, len(body)) + body
     return out

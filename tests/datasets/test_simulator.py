@@ -6,16 +6,18 @@ from scipy.signal import welch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import GroupKFold, cross_val_score
 
-from sk_cpep.datasets import make_gesture_recordings
 from sk_cpep.datasets import _gestures as kinematics
 from sk_cpep.datasets import _muscles as muscles
+from sk_cpep.datasets import make_gesture_recordings
 
 SMALL = {"gestures": ["fist", "peace"], "n_repetitions": 2, "sfreq": 200.0}
 STILL = {"user_variability": 0, "repetition_variability": 0, "noise_level": 0}
 
 
 def small(**changes):
-    return make_gesture_recordings(**{"n_users": 2, "random_state": 0, **SMALL, **changes})
+    return make_gesture_recordings(
+        **{"n_users": 2, "random_state": 0, **SMALL, **changes}
+    )
 
 
 def assert_same(a, b):
@@ -27,9 +29,12 @@ def assert_same(a, b):
 def test_seed_reproduces_bit_for_bit():
     assert_same(small(), small())
     assert_same(
-        small(random_state=np.random.RandomState(3)), small(random_state=np.random.RandomState(3))
+        small(random_state=np.random.RandomState(3)),
+        small(random_state=np.random.RandomState(3)),
     )
-    assert not np.array_equal(small().emg[0][:, :100], small(random_state=1).emg[0][:, :100])
+    assert not np.array_equal(
+        small().emg[0][:, :100], small(random_state=1).emg[0][:, :100]
+    )
 
 
 def test_seed_leaves_the_global_generator_alone():
@@ -56,14 +61,18 @@ def test_people_are_the_same_in_other_gestures():
     np.testing.assert_allclose(held_a, held_b, atol=1e-6)
 
 
-@pytest.mark.parametrize("sfreq, pose_sfreq", [(100, None), (2000, 60), (2000.5, 30.25), (50, 400)])
+@pytest.mark.parametrize(
+    "sfreq, pose_sfreq", [(100, None), (2000, 60), (2000.5, 30.25), (50, 400)]
+)
 @pytest.mark.parametrize("n_channels", [1, 8])
 def test_shapes_and_types_at_any_rate(sfreq, pose_sfreq, n_channels):
     data = small(sfreq=sfreq, pose_sfreq=pose_sfreq, n_channels=n_channels)
     assert data.sfreq == sfreq
     assert data.pose_sfreq == (pose_sfreq or sfreq)
     assert len(data.channel_names) == n_channels
-    for emg, pose, labels, repetitions in zip(data.emg, data.pose, data.labels, data.repetitions):
+    for emg, pose, labels, repetitions in zip(
+        data.emg, data.pose, data.labels, data.repetitions
+    ):
         assert emg.dtype == pose.dtype == np.float32
         assert labels.dtype == repetitions.dtype == np.int16
         n_times = emg.shape[1]
@@ -80,7 +89,9 @@ def test_shapes_and_types_at_any_rate(sfreq, pose_sfreq, n_channels):
 def test_movements_are_the_same_at_every_rate():
     slow, fast = small(sfreq=100), small(sfreq=1000)
     n = slow.pose[0].shape[1] - 1
-    np.testing.assert_allclose(fast.pose[0][:, ::10][:, :n], slow.pose[0][:, :n], atol=1e-5)
+    np.testing.assert_allclose(
+        fast.pose[0][:, ::10][:, :n], slow.pose[0][:, :n], atol=1e-5
+    )
     assert np.mean(fast.labels[0][::10][:n] != slow.labels[0][:n]) < 0.001
 
 
@@ -88,7 +99,9 @@ def test_several_recordings_per_person():
     data = small(n_recordings=2)
     assert data.users.tolist() == [0, 0, 1, 1]
     assert not np.array_equal(data.emg[0][:, :50], data.emg[1][:, :50])
-    first = {field: data[field][:1] for field in ("emg", "pose", "labels", "repetitions")}
+    first = {
+        field: data[field][:1] for field in ("emg", "pose", "labels", "repetitions")
+    }
     assert_same(small(n_recordings=1, n_users=1), first)
 
 
@@ -137,12 +150,16 @@ def test_gesture_table_is_anatomical():
     for postures in (kinematics.GESTURE_POSTURES, kinematics.REST_POSTURE):
         assert (postures >= low).all()
         assert (postures <= high).all()
-    between = np.abs(kinematics.GESTURE_POSTURES[:, None] - kinematics.GESTURE_POSTURES).max(-1)
+    between = np.abs(
+        kinematics.GESTURE_POSTURES[:, None] - kinematics.GESTURE_POSTURES
+    ).max(-1)
     assert between[~np.eye(len(between), dtype=bool)].min() > np.deg2rad(15)
 
 
 def test_poses_stay_within_the_limits_however_different_people_are():
-    data = small(gestures=None, n_repetitions=1, user_variability=3, repetition_variability=3)
+    data = small(
+        gestures=None, n_repetitions=1, user_variability=3, repetition_variability=3
+    )
     low, high = kinematics.JOINT_LIMITS.T[:, :, None]
     for pose in data.pose:
         assert (pose >= low - 1e-6).all()
@@ -172,7 +189,10 @@ def test_durations_without_variability():
 def test_minimum_jerk_against_its_conditions():
     phase = np.linspace(-0.5, 1.5, 2001)
     progress = kinematics.minimum_jerk(phase)
-    speed, force = np.gradient(progress, phase), np.gradient(np.gradient(progress, phase), phase)
+    speed, force = (
+        np.gradient(progress, phase),
+        np.gradient(np.gradient(progress, phase), phase),
+    )
     assert progress[phase <= 0].max() == 0
     np.testing.assert_allclose(progress[phase >= 1], 1)
     assert speed.max() == pytest.approx(1.875, abs=1e-3)  # 15/8, the known peak
@@ -186,7 +206,9 @@ def test_muscles_respond_to_the_right_movement():
     for name in ("fist", "open", "thumbs_up"):
         pose = np.repeat(postures[name][:, None], 5, axis=1)
         demand = muscles.joint_demand(pose, rest, 200.0)
-        drive = muscles.muscle_drive(demand, muscles.MUSCLE_ROUTING, 0 * muscles.MUSCLE_ANGLES)
+        drive = muscles.muscle_drive(
+            demand, muscles.MUSCLE_ROUTING, 0 * muscles.MUSCLE_ANGLES
+        )
         levels[name] = dict(zip(muscles.MUSCLE_NAMES, drive[:, 0]))
     assert levels["fist"]["FDS middle-ring"] > 0.5
     assert levels["fist"]["EDC middle"] == 0
@@ -233,7 +255,9 @@ def test_spectrum_of_the_recorded_emg():
     power = power.mean(axis=0)
     band = (frequencies >= 20) & (frequencies <= 450)
     assert power[band].sum() > 0.9 * power.sum()
-    median = frequencies[band][np.searchsorted(np.cumsum(power[band]) / power[band].sum(), 0.5)]
+    median = frequencies[band][
+        np.searchsorted(np.cumsum(power[band]) / power[band].sum(), 0.5)
+    ]
     assert 50 < median < 150  # what is measured on forearms
 
 
@@ -241,13 +265,18 @@ def test_amplitude_follows_activation():
     data = small(n_users=1, sfreq=1000.0)
     busy = data.labels[0] > 0
     inner = np.convolve(busy, np.ones(601), "same")
-    rms = [np.sqrt((data.emg[0][:, part] ** 2).mean()) for part in (inner == 601, inner == 0)]
+    rms = [
+        np.sqrt((data.emg[0][:, part] ** 2).mean())
+        for part in (inner == 601, inner == 0)
+    ]
     assert rms[0] > 3 * rms[1]
     forearm = muscles.draw_forearm(8, 0, np.random.default_rng(0))
     times = np.arange(40_000) / 1000.0
     levels = np.full((len(forearm.angles), 2), 0.1) * [[1, 1]]
     weak, strong = (
-        muscles.interference_emg(a, 1 / 40.0, times, 1000.0, forearm, np.random.default_rng(1))
+        muscles.interference_emg(
+            a, 1 / 40.0, times, 1000.0, forearm, np.random.default_rng(1)
+        )
         for a in (levels, 3 * levels)
     )
     np.testing.assert_allclose(strong, 3 * weak, rtol=1e-3, atol=1e-2)
@@ -256,24 +285,31 @@ def test_amplitude_follows_activation():
 @pytest.mark.parametrize("mains", [50.0, 60.0])
 def test_hum_peaks_at_the_mains_frequency(mains):
     times = np.arange(4000) / 1000.0
-    noise = muscles.recording_noise(4, times, 1000.0, 1.0, mains, np.random.default_rng(0))
+    noise = muscles.recording_noise(
+        4, times, 1000.0, 1.0, mains, np.random.default_rng(0)
+    )
     spectrum = np.abs(np.fft.rfft(noise))[:, 40:]
     frequencies = np.fft.rfftfreq(4000, 1 / 1000.0)[40:]
     np.testing.assert_array_equal(frequencies[spectrum.argmax(axis=1)], mains)
-    without = muscles.recording_noise(4, times, 1000.0, 1.0, None, np.random.default_rng(0))
+    without = muscles.recording_noise(
+        4, times, 1000.0, 1.0, None, np.random.default_rng(0)
+    )
     hum = noise - without
     assert 2 < np.sqrt((hum**2).mean()) < 5
 
 
 def test_hum_above_nyquist_is_left_out():
-    hum = muscles.mains_hum(3, np.arange(500) / 100.0, 100.0, 50.0, np.random.default_rng(0))
+    hum = muscles.mains_hum(
+        3, np.arange(500) / 100.0, 100.0, 50.0, np.random.default_rng(0)
+    )
     assert not hum.any()
 
 
 def test_noise_level_scales_and_silences():
     args = (3, np.arange(1000) / 500.0, 500.0)
     one, two, none = (
-        muscles.recording_noise(*args, level, 50.0, np.random.default_rng(0)) for level in (1, 2, 0)
+        muscles.recording_noise(*args, level, 50.0, np.random.default_rng(0))
+        for level in (1, 2, 0)
     )
     np.testing.assert_allclose(two, 2 * one, rtol=1e-6)
     assert not none.any()
@@ -299,7 +335,9 @@ def test_turning_the_ring_by_one_electrode_rolls_the_channels():
 
 def test_deep_muscles_are_weaker_and_seen_by_more_electrodes():
     angles = muscles.electrode_angles(64)
-    shallow, deep = muscles.ring_mixing(angles, np.zeros(2), np.array([0.0, 0.8]), 6.0).T
+    shallow, deep = muscles.ring_mixing(
+        angles, np.zeros(2), np.array([0.0, 0.8]), 6.0
+    ).T
     assert shallow[0] == 1
     assert deep[0] < shallow[0]
     assert (deep > deep.max() / 2).sum() > (shallow > shallow.max() / 2).sum()
@@ -319,7 +357,9 @@ def windows(data, n=200, step=100):
             part = slice(start, start + n)
             if labels[start] and (labels[part] == labels[start]).all():
                 amplitude = np.log(emg[:, part].std(axis=1))
-                rows.append((amplitude, pose[:, part].mean(axis=1), labels[start], user))
+                rows.append(
+                    (amplitude, pose[:, part].mean(axis=1), labels[start], user)
+                )
     return map(np.array, zip(*rows))
 
 
