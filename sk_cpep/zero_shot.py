@@ -261,6 +261,12 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     def _embed_poses(self, P, y, reset):
         """Unit embeddings (n, d) and labels (n,) of poses, all checked."""
         encoder = _pose_encoder(self.encoder)
+        if isinstance(y, (list, tuple)) and any(np.ndim(label) for label in y[:1]):
+            raise ValueError(
+                "y must hold one label per window, but its first entry is an array. "
+                "make_windows(P, y, size=...) turns labels per sample into labels per "
+                "window."
+            )
         if isinstance(P, np.ndarray) or not _is_windows(P):
             P, y = validate_data(self, P, y, reset=reset, allow_nd=True)
         else:

@@ -25,8 +25,16 @@ def main(argv=None):
     try:
         return demo(args)
     except (ValueError, OSError) as error:
-        print(f"sk_cpep: {error}", file=sys.stderr)
+        complain(error)
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+
+
+def complain(message):
+    """Print a line to standard error."""
+    print(f"sk_cpep: {message}", file=sys.stderr)
 
 
 def build_parser():
@@ -67,8 +75,6 @@ def build_parser():
 def demo(args):
     """Load or simulate recordings, run the demo, and report."""
     started = time.perf_counter()
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     say = (lambda *_: None) if args.quiet else (lambda *a: print(*a, flush=True))
     if args.data is None:
         config = SIMULATED
@@ -81,18 +87,34 @@ def demo(args):
         say(f"Reading {args.data} ...")
         recordings = load_ninapro_db1(args.data)
     data = make_demo_data(recordings, config, args.test_subjects)
+    out = make_folder(args.out)
     say(describe(data))
     result = run_demo(
         data, config, random_state=args.seed, verbose=not args.quiet, device=args.device
     )
-    print(format_table(result.records))
     settings = asdict(config) | {"seed": args.seed, "version": __version__}
     settings["test_subjects"] = data.test_users
     files = [save_records(result.records, out, settings)]
-    files += save_pictures(data, result, recordings, out)
+    print(format_table(result.records))
+    try:
+        files += save_pictures(data, result, recordings, out)
+    except ImportError as error:
+        complain(f"no pictures: {error}")
     say(f"\n{time.perf_counter() - started:.0f} s. In {out}:")
     say("  " + ", ".join(path.name for path in files))
     return 0
+
+
+def make_folder(path):
+    """The folder of the results, made where there is none."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(
+            f"--out {folder} is, or is inside, a file: give a folder."
+        ) from None
+    return folder
 
 
 def describe(data):

@@ -59,7 +59,8 @@ def _chance(records, column):
 def save_records(records, folder, settings):
     """Write ``results.json``: the settings of the run, and its records."""
     path = Path(folder) / "results.json"
-    path.write_text(json.dumps({"settings": settings, "records": records}, indent=1))
+    content = json.dumps({"settings": settings, "records": records}, indent=1)
+    path.write_text(content, encoding="utf-8")
     return path
 
 
@@ -81,8 +82,13 @@ def save_pictures(data, result, recordings, folder):
     -------
     paths : list of Path
     """
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError(
+            "matplotlib, which draws them, is not installed. Install it with: "
+            'pip install "sk_cpep[plot]"'
+        ) from error
     matplotlib.use("Agg")
     pictures = {
         "training.png": draw_training,
@@ -155,7 +161,7 @@ def draw_confusion(data, result, recordings):
         )
         counts = np.array(record["confusion"], dtype=float)
         ConfusionMatrixDisplay(
-            counts / counts.sum(axis=1, keepdims=True),
+            counts / np.maximum(counts.sum(axis=1, keepdims=True), 1),
             display_labels=record["classes"],
         ).plot(ax=ax, colorbar=False, values_format=".2f", xticks_rotation=60)
         ax.set_title(f"Zero-shot, {name.replace('_', ' ')} gestures")

@@ -70,7 +70,8 @@ def make_demo_data(recordings, config, test_users=None):
     config : DemoConfig
 
     test_users : sequence of int, default=None
-        People held out. None is the last `config.n_test_users`.
+        People held out. None is the last `config.n_test_users`, or half of the
+        people where they are few.
 
     Returns
     -------
@@ -105,15 +106,20 @@ def make_demo_data(recordings, config, test_users=None):
 def choose_test_users(users, config, test_users):
     """People held out, checked against those there are."""
     known = np.unique(users)
-    if test_users is None:
-        return known[-config.n_test_users :]
-    strange = sorted(set(test_users) - set(known.tolist()))
-    if strange or not set(known.tolist()) - set(test_users):
+    if len(known) < 2:
         raise ValueError(
-            f"Test subjects {sorted(test_users)} must be some, not all, of the people "
+            f"Recordings of two people are needed at the least, one to learn from and "
+            f"one to test on; there are those of {known.tolist()}."
+        )
+    if test_users is None:
+        return known[-min(config.n_test_users, len(known) // 2) :]
+    chosen = np.unique(test_users)
+    if not 0 < len(chosen) < len(known) or not np.isin(chosen, known).all():
+        raise ValueError(
+            f"Test subjects {chosen.tolist()} must be some, not all, of the people "
             f"recorded: {known.tolist()}."
         )
-    return np.unique(test_users)
+    return chosen
 
 
 def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):

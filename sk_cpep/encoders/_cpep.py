@@ -367,6 +367,8 @@ class CPEP(
             "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
             "pose_encoder": (pose, self.pose_init, P, Augmentation()),
         }
+        for name, (mae, _, windows, _) in jobs.items():
+            settle_sizes(name, mae, windows)
         n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
         task = fit_task(self, n_fits + 1)
         self.history_ = {
@@ -406,7 +408,6 @@ class CPEP(
     def _pretrain(self, task, name, mae, init, windows, augment):
         """Fit the MAE of one modality, if it is to be fitted; its history."""
         if not needs_fit(mae, init):
-            prepare_unfitted(mae, windows)
             return []
         stage = leaf_task(task, name)
         with propagated(stage, mae):
@@ -595,12 +596,16 @@ def needs_fit(mae, init):
     return init == "pretrained" and not hasattr(mae, "module_")
 
 
-def prepare_unfitted(mae, windows):
-    """Settle the sizes of an encoder that is not trained, or check that they fit."""
-    if hasattr(mae, "module_"):
-        read_windows(mae, windows, reset=False)
-    else:
-        mae._prepare(windows)
+def settle_sizes(name, mae, windows):
+    """Settle the sizes of an encoder, or check that they fit, before any training."""
+    try:
+        if hasattr(mae, "module_"):
+            read_windows(mae, windows, reset=False)
+        else:
+            mae._validate_params()
+            mae._prepare(windows)
+    except ValueError as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def copy_weights(source, target):

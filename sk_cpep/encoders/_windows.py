@@ -23,6 +23,7 @@ def read_windows(estimator, X, *, reset):
     -------
     X : array-like of shape (n_windows, n_channels, n_times)
     """
+    refuse_recordings(X, "X")
     if is_lazy(X):
         X = _read_lazy(estimator, X, reset)
     else:
@@ -51,10 +52,26 @@ def read_poses(P, *, name="P"):
             "CPEP requires y to be passed, but the target y is None: give the pose "
             "windows, fit(X_emg, P_pose)."
         )
+    refuse_recordings(P, name)
     if is_lazy(P):
         return P
     P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
     return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+
+
+def refuse_recordings(X, name):
+    """Refuse a list of arrays of unequal shapes, which windows never are."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        X = list(X)
+    if not isinstance(X, (list, tuple)):
+        return
+    shapes = list(dict.fromkeys(x.shape for x in X if hasattr(x, "shape")))
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{name} holds arrays of unequal shapes, such as {shapes[0]} and "
+            f"{shapes[1]}. Cut recordings into windows first: make_windows, or a "
+            "Windower in the pipeline and pose_transformer=Windower(...) for the pose."
+        )
 
 
 def is_lazy(X):

@@ -609,17 +609,47 @@ def test_pairs_that_do_not_match(windows, small_cpep):
         (lambda X, P: (X, P * np.nan), "Input P contains NaN"),
         (
             lambda X, P: (X[:, :, :4], P),
-            "patch_length=5 is longer than the windows, n_times=4",
+            "emg_encoder: patch_length=5 is longer than the windows, n_times=4",
         ),
         (
             lambda X, P: (X, P[:, :, :3]),
-            "patch_length=4 is longer than the windows, n_times=3",
+            "pose_encoder: patch_length=4 is longer than the windows, n_times=3",
+        ),
+        (
+            lambda X, P: ([X[0], X[1, :, 1:]], P[:2]),
+            r"X holds arrays of unequal shapes, such as \(4, 22\) and \(4, 21\)",
+        ),
+        (
+            lambda X, P: (X[:2], [P[0], P[1, :, 1:]]),
+            r"P holds arrays of unequal shapes.* pose_transformer=Windower",
         ),
     ],
 )
 def test_bad_input(windows, small_cpep, make, message):
     with pytest.raises(ValueError, match=message):
         small_cpep().fit(*make(*windows[:2]))
+
+
+@pytest.mark.parametrize("name", ["emg_encoder", "pose_encoder"])
+def test_bad_parameters_of_an_encoder(windows, small_cpep, small_mae, name):
+    for parameters, message in (
+        (dict(mask_ratio=1.5), "The 'mask_ratio' parameter of MAE must be"),
+        (dict(patch_length="5"), "The 'patch_length' parameter of MAE must be"),
+        (dict(d_model=7), "d_model=7 must be even"),
+    ):
+        cpep = small_cpep(**{name: small_mae(**parameters)})
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            cpep.fit(*windows[:2])
+
+
+def test_nothing_is_trained_before_both_encoders_fit(windows, small_cpep, small_mae):
+    class Never(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise AssertionError("training began")
+
+    cpep = small_cpep(small_mae(callbacks=[Never()]), small_mae(13))
+    with pytest.raises(ValueError, match="pose_encoder: patch_length=13"):
+        cpep.fit(*windows[:2])
 
 
 def test_windows_of_another_shape(windows, small_cpep):

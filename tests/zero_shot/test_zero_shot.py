@@ -360,3 +360,9 @@ def test_bad_embeddings():
     with pytest.raises(ValueError, match=r"n_windows, n_dims\), got \(4, 2, 3\)"):
         encoder.transform_pose = lambda P: P
         ZeroShotClassifier(encoder).fit(P, [0, 0, 1, 1])
+
+
+def test_labels_per_sample():
+    recordings = [np.ones((2, 6)), np.ones((2, 7))]
+    with pytest.raises(ValueError, match="one label per window.*make_windows"):
+        ZeroShotClassifier(Stub()).fit(recordings, [np.zeros(6), np.zeros(7)])

@@ -1,0 +1,510 @@
+"""The main job: what each stage sees, what is reported, what is left behind."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.io import savemat
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import sk_cpep
+from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
+from sk_cpep.demo import _cli, main
+from sk_cpep.demo._config import NINAPRO, SIMULATED
+from sk_cpep.demo._report import format_table, save_pictures, save_records
+from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
+from sk_cpep.demo._windows import label_share, prepare
+
+NETWORK = {"d_model": 8, "n_layers": 1, "n_decoder_layers": 1, "n_heads": 2}
+ONE_EPOCH = {"max_epochs": 1, "batch_size": 64}
+TINY = replace(
+    SIMULATED,
+    simulation={
+        "n_users": 5,
+        "gestures": ["fist", "open", "point", "peace", "shaka"],
+        "n_repetitions": 2,
+        "sfreq": 100.0,
+        "pose_sfreq": 50.0,
+    },
+    window=0.8,
+    stride=0.2,
+    probe_stride=0.2,
+    purity=0.6,
+    movement=0.5,
+    unseen=("peace", "shaka"),
+    n_test_users=2,
+    filter={"low": 10.0, "high": 45.0, "notch": None},
+    envelope=5.0,
+    emg_encoder={"patch_length": 10, **NETWORK, **ONE_EPOCH},
+    pose_encoder={"patch_length": 10, **NETWORK, **ONE_EPOCH},
+    alignment={"pooling": "mean", "center_pose": True, **ONE_EPOCH},
+    probe_C=0.1,
+    n_neighbors=3,
+)
+TINY_NINAPRO = replace(
+    NINAPRO,
+    window=0.4,
+    stride=0.2,
+    probe_stride=0.1,
+    n_test_users=1,
+    emg_encoder=TINY.emg_encoder,
+    pose_encoder=TINY.pose_encoder,
+    alignment=TINY.alignment,
+    n_neighbors=3,
+)
+PICTURES = {
+    f"{name}.png"
+    for name in (
+        "training",
+        "reconstruction",
+        "embeddings",
+        "confusion",
+        "retrieval",
+        "results",
+    )
+}
+GESTURE_SETS = ("in_distribution", "unseen")
+POSE_MAE = "Pose-MAE (upper bound)"
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return make_gesture_recordings(random_state=0, **TINY.simulation)
+
+
+@pytest.fixture(scope="module")
+def data(recordings):
+    return make_demo_data(recordings, TINY)
+
+
+@pytest.fixture(scope="module")
+def result(data):
+    return run_demo(data, TINY, random_state=0, verbose=0, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def ninapro(tmp_path_factory):
+    """A folder of three people in Ninapro's layout, two repetitions a gesture."""
+    folder = tmp_path_factory.mktemp("ninapro")
+    for user in (2, 5, 11):
+        rng = np.random.default_rng(user)
+        order = np.concatenate([rng.permutation(12) + 1 for _ in range(2)])
+        labels = np.ravel([np.repeat([0, code], [30, 90]) for code in order])
+        turn = np.where(labels > 0, np.repeat([1, 2], len(labels) // 2), 0)
+        column = {"restimulus": labels, "rerepetition": turn}
+        column |= {"stimulus": labels, "repetition": turn}
+        centres = np.random.default_rng(0).normal(size=(13, 32))[labels]
+        savemat(
+            folder / f"S{user}_A1_E1.mat",
+            {
+                "subject": np.uint8([[user]]),
+                "exercise": np.uint8([[1]]),
+                "emg": np.abs(centres[:, :10] + rng.normal(size=(len(labels), 10))),
+                "glove": 100 + centres[:, 10:] + rng.normal(size=(len(labels), 22)),
+                **{k: v[:, None].astype(np.uint8) for k, v in column.items()},
+            },
+            do_compression=True,
+        )
+    return folder
+
+
+@pytest.fixture
+def tiny_command(monkeypatch):
+    """``python -m sk_cpep`` in this process, on few and small things."""
+    monkeypatch.setattr(_cli, "SIMULATED", TINY)
+    monkeypatch.setattr(_cli, "NINAPRO", TINY_NINAPRO)
+    return lambda *args: main(["demo", "--device", "cpu", *map(str, args)])
+
+
+def samples(windows, labels):
+    """The label of every sample of each window, one array a window."""
+    return [
+        labels[recording][start:stop]
+        for recording, start, stop in windows.windows[["recording", "start", "stop"]]
+    ]
+
+
+# What each stage sees
+
+
+@pytest.mark.parametrize("of", ["simulator", "ninapro"])
+def test_pretraining_sees_neither_unseen_gestures_nor_people_held_out(
+    recordings, ninapro, of
+):
+    config = TINY
+    if of == "ninapro":
+        recordings, config = load_ninapro_db1(ninapro), TINY_NINAPRO
+    data = make_demo_data(recordings, config)
+    names = np.array(recordings.gesture_names)
+    seen = set()
+    for window in samples(data.pretraining, recordings.labels):
+        assert not set(names[window]) & set(config.unseen)
+        assert np.mean(window > 0) >= config.movement
+        seen |= set(names[window])
+    assert seen - {"rest"} == set(names[1:]) - set(config.unseen)
+    assert not set(data.pretraining.users) & set(data.test_users)
+    assert_array_equal(
+        data.pretraining.users, recordings.users[data.pretraining.windows["recording"]]
+    )
+
+
+def test_pretraining_windows_are_all_that_may_be_used(data, recordings):
+    names = recordings.gesture_names
+    unseen = [names.index(name) for name in TINY.unseen]
+    expected = [
+        (recording, start)
+        for recording, labels in enumerate(recordings.labels)
+        if recordings.users[recording] not in data.test_users
+        for start in range(0, len(labels) - 80 + 1, 20)
+        if not np.isin(labels[start : start + 80], unseen).any()
+        and np.mean(labels[start : start + 80] > 0) >= TINY.movement
+    ]
+    found = data.pretraining.windows[["recording", "start"]].tolist()
+    assert found == expected
+
+
+@pytest.mark.parametrize("gestures", GESTURE_SETS)
+def test_people_are_disjoint_and_windows_pure(data, recordings, gestures):
+    train, test = data.train[gestures], data.test[gestures]
+    assert data.test_users == [3, 4]
+    assert set(train.users) == {0, 1, 2}
+    assert set(test.users) == {3, 4}
+    names = np.array(recordings.gesture_names)
+    wanted = {"peace", "shaka"} if gestures == "unseen" else {"fist", "open", "point"}
+    for part in (train, test):
+        assert set(part.y) == wanted
+        for name, window in zip(part.y, samples(part, recordings.labels)):
+            assert np.mean(names[window] == name) >= TINY.purity
+
+
+def test_emg_and_pose_are_of_the_same_moment(data, recordings):
+    emg, pose = prepare(recordings, TINY)
+    part = data.test["unseen"]
+    assert part.X.dtype == part.P.dtype == np.float32
+    assert part.X.shape[1:] == (16, 80)
+    assert part.P.shape[1:] == (20, 40)
+    for i, (recording, start, *_) in enumerate(part.windows):
+        assert_array_equal(part.X[i], emg[recording][:, start : start + 80])
+        first = start // 2
+        assert_array_equal(part.P[i], pose[recording][:, first : first + 40])
+
+
+def test_prepare_standardises_each_recording(recordings):
+    for signals in prepare(recordings, TINY):
+        for signal in signals:
+            assert_allclose(signal.mean(axis=1), 0, atol=1e-4)
+            assert_allclose(signal.std(axis=1), 1, rtol=1e-3)
+
+
+def test_label_share_by_brute_force():
+    rng = np.random.default_rng(0)
+    labels = [rng.integers(4, size=n) for n in (30, 50)]
+    rows = [(0, 0, 10), (1, 40, 50), (1, 3, 13), (0, 20, 30), (1, 7, 8)]
+    fields = [("recording", int), ("start", int), ("stop", int)]
+    for codes in ([1], [0, 3], []):
+        expected = [np.mean([v in codes for v in labels[r][a:b]]) for r, a, b in rows]
+        share = label_share(labels, np.array(rows, dtype=fields), codes)
+        assert_allclose(share, expected, rtol=1e-15)
+
+
+def test_people_held_out():
+    users = np.array([7, 2, 2, 9, 4])
+    assert choose_test_users(users, TINY, None).tolist() == [7, 9]
+    assert choose_test_users(users, TINY, [4, 2, 4]).tolist() == [2, 4]
+    few = choose_test_users(users, replace(TINY, n_test_users=20), None)
+    assert few.tolist() == [7, 9]
+    assert choose_test_users(users[1:4], TINY, None).tolist() == [9]
+
+
+@pytest.mark.parametrize("chosen", [[3], [2, 3], [2, 4, 7, 9], []])
+def test_people_that_cannot_be_held_out(chosen):
+    users = np.array([7, 2, 2, 9, 4])
+    with pytest.raises(ValueError, match=r"some, not all.*\[2, 4, 7, 9\]"):
+        choose_test_users(users, TINY, chosen)
+
+
+@pytest.mark.parametrize("chosen", [None, [1]])
+def test_one_person_is_too_few(chosen):
+    with pytest.raises(ValueError, match=r"two people are needed.*of \[1\]"):
+        choose_test_users(np.array([1, 1]), TINY, chosen)
+
+
+# What is reported
+
+
+def find(records, method, protocol, gestures):
+    key = (method, protocol, gestures)
+    return next(
+        r for r in records if (r["method"], r["protocol"], r["gestures"]) == key
+    )
+
+
+def test_a_record_for_every_row(result):
+    keys = {(r["method"], r["protocol"], r["gestures"]) for r in result.records}
+    probed = ("Amplitude features", "EMG-MAE", "CPEP", POSE_MAE)
+    expected = {(m, "linear_probe", g) for m in probed for g in GESTURE_SETS}
+    expected |= {("CPEP", "zero_shot", g) for g in GESTURE_SETS}
+    assert keys == expected
+    assert len(result.records) == len(expected)
+    for record in result.records:
+        assert record["chance"] == (0.5 if record["gestures"] == "unseen" else 1 / 3)
+        assert list(record["per_user"]) == ["3", "4"]
+        mean = np.mean(list(record["per_user"].values()))
+        assert record["macro_accuracy"] == pytest.approx(mean)
+
+
+def check_numbers(record, y_pred, test):
+    assert_array_equal(record["predictions"], y_pred)
+    for user, accuracy in record["per_user"].items():
+        mine = test.users == int(user)
+        expected = balanced_accuracy_score(test.y[mine], y_pred[mine])
+        assert accuracy == pytest.approx(expected)
+
+
+def probe(Z, y, Z_test):
+    model = LogisticRegression(C=TINY.probe_C, max_iter=2000)
+    return make_pipeline(StandardScaler(), model).fit(Z, y).predict(Z_test)
+
+
+@pytest.mark.parametrize("gestures", GESTURE_SETS)
+def test_numbers_of_the_probes(data, result, gestures):
+    train, test = data.train[gestures], data.test[gestures]
+    cpep = result.cpep.set_params(embedding="encoder")
+    embeddings = {
+        "Amplitude features": [w.X.astype(float).mean(axis=2) for w in (train, test)],
+        "EMG-MAE": [result.emg_mae.transform(w.X) for w in (train, test)],
+        "CPEP": [cpep.transform(w.X) for w in (train, test)],
+        POSE_MAE: [result.pose_mae.transform(w.P) for w in (train, test)],
+    }
+    cpep.set_params(embedding="projection")
+    for method, (Z, Z_test) in embeddings.items():
+        record = find(result.records, method, "linear_probe", gestures)
+        check_numbers(record, probe(Z.astype(float), train.y, Z_test), test)
+
+
+@pytest.mark.parametrize("gestures", GESTURE_SETS)
+def test_numbers_of_zero_shot(data, result, gestures):
+    train, test = data.train[gestures], data.test[gestures]
+    record = find(result.records, "CPEP", "zero_shot", gestures)
+    assert record["settings"]["n_neighbors"] == 3
+    check_numbers(record, result.zero_shot[gestures].predict(test.X), test)
+    nearest = KNeighborsClassifier(3, metric="cosine", algorithm="brute")
+    nearest.fit(result.cpep.transform_pose(train.P).astype(float), train.y)
+    queries = result.cpep.transform(test.X).astype(float)
+    index = nearest.kneighbors(queries, return_distance=False)
+    assert_array_equal(result.zero_shot[gestures].kneighbors(test.X)[1], index)
+
+
+def test_pretrained_as_configured_and_not_changed(data, result):
+    assert result.cpep.get_params()["pooling"] == "mean"
+    assert len(result.emg_mae.history_) == len(result.pose_mae.history_) == 1
+    assert len(result.cpep.history_["alignment"]) == 1
+    assert result.cpep.history_["emg_encoder"] == []  # the frozen MAE, as it is
+    assert result.cpep.embedding == "projection"
+
+
+def record_of(method, protocol, gestures, mean, sd, chance):
+    return {
+        "method": method,
+        "protocol": protocol,
+        "gestures": gestures,
+        "macro_accuracy": mean,
+        "mean": mean,
+        "sd": sd,
+        "chance": chance,
+    }
+
+
+def test_table_by_hand():
+    records = [
+        record_of("EMG-MAE", "linear_probe", "in_distribution", 0.347, 0.058, 0.125),
+        record_of("CPEP", "linear_probe", "in_distribution", 0.782, 0.1, 0.125),
+        record_of("CPEP", "linear_probe", "unseen", 0.5361, None, 0.25),
+        record_of("CPEP", "zero_shot", "unseen", 0.481, 0.02, 0.25),
+    ]
+    head = "probe, in distribution | probe, unseen | zero-shot, in distribution | "
+    dashes = "|".join("-" * n for n in (16, 24, 15, 28, 19))
+    assert format_table(records).splitlines() == [
+        f"| macro accuracy | {head}zero-shot, unseen |",
+        f"|{dashes}|",
+        "| EMG-MAE        | 0.35 ± 0.06            | –             "
+        "| –                          | –                 |",
+        "| CPEP           | 0.78 ± 0.10            | 0.54          "
+        "| –                          | 0.48 ± 0.02       |",
+        "| Chance         | 0.12                   | 0.25          "
+        "| –                          | 0.25              |",
+    ]
+
+
+def test_table_of_a_run(result):
+    lines = format_table(result.records).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[0] for row in rows[2:]] == [
+        "Amplitude features",
+        "EMG-MAE",
+        "CPEP",
+        POSE_MAE,
+        "Chance",
+    ]
+    assert {len(row) for row in rows} == {5}
+    assert rows[-1][1:] == ["0.33", "0.50", "0.33", "0.50"]
+
+
+# What is left behind
+
+
+def test_records_come_back(result, tmp_path):
+    path = save_records(result.records, tmp_path, {"seed": 0, "unseen": ["ok"]})
+    assert path == tmp_path / "results.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert saved["records"] == result.records
+    assert saved["settings"] == {"seed": 0, "unseen": ["ok"]}
+
+
+def check_pictures(folder):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    assert {path.name for path in folder.glob("*.png")} == PICTURES
+    for name in PICTURES:
+        image = plt.imread(folder / name)
+        assert min(image.shape[:2]) > 200
+        assert image[..., :3].std() > 0.01, f"{name} is blank"
+
+
+def test_pictures(data, result, recordings, tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    before = plt.get_fignums()
+    paths = save_pictures(data, result, recordings, tmp_path)
+    assert {path.name for path in paths} == PICTURES
+    assert plt.get_fignums() == before
+    check_pictures(tmp_path)
+
+
+def test_pictures_where_a_gesture_was_not_made(data, result, recordings, tmp_path):
+    pytest.importorskip("matplotlib")
+    records = [
+        r | {"confusion": [[0, 0], [1, 3]]} if r["gestures"] == "unseen" else r
+        for r in result.records
+    ]
+    save_pictures(data, replace(result, records=records), recordings, tmp_path)
+    check_pictures(tmp_path)
+
+
+# The command
+
+
+def test_command_on_the_simulator(tiny_command, tmp_path, capsys):
+    assert tiny_command("--out", tmp_path / "a") == 0
+    shown = capsys.readouterr()
+    for line in ("Simulating", "held out: 3, 4", "| CPEP ", "results.json"):
+        assert line in shown.out
+    assert "MAE" in shown.err  # the bars
+    check_pictures(tmp_path / "a")
+
+    assert tiny_command("--out", tmp_path / "b", "--quiet") == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == ""
+    assert quiet.out.startswith("| macro accuracy")
+    assert quiet.out.strip() in shown.out
+    assert len(quiet.out.strip().splitlines()) == 7
+    same = [(tmp_path / run / "results.json").read_bytes() for run in "ab"]
+    assert same[0] == same[1]
+
+
+def test_command_on_a_folder(tiny_command, ninapro, tmp_path, capsys):
+    out = tmp_path / "new" / "results"
+    args = ("--data", ninapro, "--test-subjects", 5, "--out", out, "--quiet")
+    assert tiny_command(*args, "--seed", 3) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert len(shown.out.strip().splitlines()) == 7
+    check_pictures(out)
+    saved = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    settings = saved["settings"]
+    assert settings["test_subjects"] == [5]
+    assert settings["seed"] == 3
+    assert settings["version"] == sk_cpep.__version__
+    assert settings["window"] == TINY_NINAPRO.window
+    assert len(saved["records"]) == 10
+    for record in saved["records"]:
+        assert list(record["per_user"]) == ["5"]
+        assert 0 <= record["macro_accuracy"] <= 1
+        n_gestures = 4 if record["gestures"] == "unseen" else 8
+        assert record["chance"] == 1 / n_gestures
+        assert len(record["classes"]) == n_gestures
+        if record["gestures"] == "unseen":
+            assert set(record["classes"]) == set(NINAPRO.unseen)
+
+
+def test_results_are_kept_without_matplotlib(
+    tiny_command, ninapro, tmp_path, capsys, monkeypatch
+):
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert tiny_command("--data", ninapro, "--out", tmp_path, "--quiet") == 0
+    shown = capsys.readouterr()
+    assert "| CPEP " in shown.out
+    assert len(shown.err.strip().splitlines()) == 1
+    assert shown.err.startswith("sk_cpep: no pictures: matplotlib")
+    assert 'pip install "sk_cpep[plot]"' in shown.err
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"--data": "nowhere"}, "nowhere does not exist"),
+        ({"--data": "."}, "no S<n>_A1_E1.mat"),
+        ({"--test-subjects": 4}, "Test subjects [4] must be some, not all, of the"),
+        ({"--out": "kept/results.json"}, "results.json is, or is inside, a file"),
+        ({"--out": "kept/results.json/deeper"}, "is, or is inside, a file"),
+        ({"--device": "toaster"}, "device='toaster' cannot be used here"),
+    ],
+)
+def test_errors_are_one_line_and_overwrite_nothing(
+    tiny_command, ninapro, tmp_path, capsys, monkeypatch, change, message
+):
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "kept" / "results.json"
+    kept.parent.mkdir()
+    kept.write_text("an earlier run")
+    args = {"--data": ninapro, "--out": kept.parent} | change
+    assert tiny_command("--quiet", *(x for pair in args.items() for x in pair)) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("sk_cpep: ")
+    assert len(shown.err.strip().splitlines()) == 1
+    assert message in shown.err
+    assert kept.read_text() == "an earlier run"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+
+
+def test_control_c(tiny_command, monkeypatch, tmp_path, capsys):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_cli, "run_demo", interrupt)
+    assert tiny_command("--out", tmp_path, "--quiet") == 130
+    assert capsys.readouterr().err == "sk_cpep: interrupted\n"
+
+
+@pytest.mark.parametrize("args", [[], ["dance"], ["demo", "--seed", "x"]])
+def test_wrong_usage(args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 2
+    assert "usage: python -m sk_cpep" in capsys.readouterr().err
+
+
+def test_module_says_its_version():
+    command = [sys.executable, "-m", "sk_cpep", "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == sk_cpep.__version__
+    assert run.stderr == ""
