@@ -9,7 +9,7 @@ from pathlib import Path
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
 from ._config import NINAPRO, SIMULATED
-from ._report import format_table, save_pictures, save_records
+from ._report import format_table, save_pictures, save_records, set_aside
 from ._run import make_demo_data, run_demo
 
 
@@ -90,17 +90,26 @@ def demo(args):
     out = make_folder(args.out)
     say(describe(data))
     result = run_demo(
-        data, config, random_state=args.seed, verbose=not args.quiet, device=args.device
+        data,
+        config,
+        random_state=args.seed,
+        verbose=not args.quiet,
+        device=args.device,
+        say=say,
     )
     settings = asdict(config) | {"seed": args.seed, "version": __version__}
     settings["test_subjects"] = data.test_users
-    files = [save_records(result.records, out, settings)]
+    moved_to = set_aside(out)
+    if moved_to is not None:
+        say(f"Earlier results are now in {moved_to}.")
+    files = save_records(result.records, out, settings)
     print(format_table(result.records))
+    say("\nDrawing ...")
     try:
         files += save_pictures(data, result, recordings, out)
     except ImportError as error:
         complain(f"no pictures: {error}")
-    say(f"\n{time.perf_counter() - started:.0f} s. In {out}:")
+    say(f"{time.perf_counter() - started:.0f} s. In {out}:")
     say("  " + ", ".join(path.name for path in files))
     return 0
 

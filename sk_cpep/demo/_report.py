@@ -57,11 +57,32 @@ def _chance(records, column):
 
 
 def save_records(records, folder, settings):
-    """Write ``results.json``: the settings of the run, and its records."""
-    path = Path(folder) / "results.json"
-    content = json.dumps({"settings": settings, "records": records}, indent=1)
-    path.write_text(content, encoding="utf-8")
-    return path
+    """Write ``results.json``, a list of records, and ``settings.json`` of the run."""
+    paths = []
+    for name, content in (("results.json", records), ("settings.json", settings)):
+        paths.append(Path(folder) / name)
+        paths[-1].write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return paths
+
+
+def set_aside(folder):
+    """Move the results of an earlier run to a folder ``previous-N`` inside `folder`.
+
+    Returns
+    -------
+    moved_to : Path or None
+        None where there was nothing to move.
+    """
+    earlier = [path for path in map(Path(folder).joinpath, FILES) if path.exists()]
+    if not earlier:
+        return None
+    n = 1
+    while (moved_to := Path(folder) / f"previous-{n}").exists():
+        n += 1
+    moved_to.mkdir()
+    for path in earlier:
+        path.rename(moved_to / path.name)
+    return moved_to
 
 
 def save_pictures(data, result, recordings, folder):
@@ -90,16 +111,8 @@ def save_pictures(data, result, recordings, folder):
             'pip install "sk_cpep[plot]"'
         ) from error
     matplotlib.use("Agg")
-    pictures = {
-        "training.png": draw_training,
-        "reconstruction.png": draw_reconstruction,
-        "embeddings.png": draw_embeddings,
-        "confusion.png": draw_confusion,
-        "retrieval.png": draw_retrieval,
-        "results.png": draw_results,
-    }
     paths = []
-    for name, draw in pictures.items():
+    for name, draw in PICTURES.items():
         figure = draw(data, result, recordings)
         paths.append(Path(folder) / name)
         figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
@@ -193,3 +206,14 @@ def draw_results(data, result, recordings):
     from ..plotting import ResultsDisplay
 
     return ResultsDisplay.from_records(result.records).figure_
+
+
+PICTURES = {
+    "training.png": draw_training,
+    "reconstruction.png": draw_reconstruction,
+    "embeddings.png": draw_embeddings,
+    "confusion.png": draw_confusion,
+    "retrieval.png": draw_retrieval,
+    "results.png": draw_results,
+}
+FILES = ("results.json", "settings.json", *PICTURES)

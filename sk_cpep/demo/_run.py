@@ -122,7 +122,9 @@ def choose_test_users(users, config, test_users):
     return chosen
 
 
-def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
+def run_demo(
+    data, config, *, random_state=0, verbose=1, device="auto", say=lambda text: None
+):
     """Pre-train both encoders, align them, and evaluate.
 
     Parameters
@@ -138,14 +140,20 @@ def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
 
     device : str, default="auto"
 
+    say : callable
+        Called with a line of text before each step.
+
     Returns
     -------
     result : DemoResult
     """
     common = {"random_state": random_state, "verbose": verbose, "device": device}
     stage = data.pretraining
+    say("1/4 Pre-training the EMG encoder: rebuild hidden patches")
     emg_mae = MAE(**config.emg_encoder, **common).fit(stage.X)
+    say("2/4 Pre-training the pose encoder: rebuild hidden patches")
     pose_mae = MAE(**config.pose_encoder, **common).fit(stage.P)
+    say("3/4 Aligning EMG with pose")
     cpep = CPEP(
         FrozenEstimator(emg_mae),
         FrozenEstimator(pose_mae),
@@ -153,6 +161,7 @@ def run_demo(data, config, *, random_state=0, verbose=1, device="auto"):
         **common,
     )
     cpep.fit(stage.X, stage.P, groups=stage.users)
+    say("4/4 Naming the gestures of people held out")
     galleries = {
         k: ZeroShotClassifier(cpep, config.n_neighbors).fit(train.P, train.y)
         for k, train in data.train.items()
@@ -174,9 +183,12 @@ def evaluate(data, config, emg_mae, pose_mae, cpep):
         sets = data.train[name], data.test[name]
         for method, embed in emg_methods.items():
             records.append(probe_record(method, embed, "X", sets, name, config))
-        records.append(zero_shot_record(cpep, sets, name, config))
+        queries, gallery = cpep.transform(sets[1].X), cpep.transform_pose(sets[0].P)
+        records.append(zero_shot_record("CPEP", queries, gallery, sets, name, config))
         upper = "Pose-MAE (upper bound)"
         records.append(probe_record(upper, pose_mae.transform, "P", sets, name, config))
+        queries = cpep.transform_pose(sets[1].P)
+        records.append(zero_shot_record(upper, queries, gallery, sets, name, config))
     return records
 
 
@@ -196,14 +208,14 @@ def probe_record(method, embed, modality, sets, gestures, config):
     )
 
 
-def zero_shot_record(cpep, sets, gestures, config):
-    """Zero-shot among the poses of the training people."""
+def zero_shot_record(method, queries, gallery, sets, gestures, config):
+    """Zero-shot of embedded queries among the training people's embedded poses."""
     train, test = sets
     return zero_shot(
-        cpep,
-        (train.P, train.y, train.users),
-        (test.X, test.y, test.users),
+        None,
+        (gallery, train.y, train.users),
+        (queries, test.y, test.users),
         n_neighbors=config.n_neighbors,
-        method="CPEP",
+        method=method,
         gestures=gestures,
     )

@@ -19,7 +19,7 @@ import sk_cpep
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 from sk_cpep.demo import _cli, main
 from sk_cpep.demo._config import NINAPRO, SIMULATED
-from sk_cpep.demo._report import format_table, save_pictures, save_records
+from sk_cpep.demo._report import format_table, save_pictures, save_records, set_aside
 from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
 from sk_cpep.demo._windows import label_share, prepare
 
@@ -251,7 +251,8 @@ def test_a_record_for_every_row(result):
     keys = {(r["method"], r["protocol"], r["gestures"]) for r in result.records}
     probed = ("Amplitude features", "EMG-MAE", "CPEP", POSE_MAE)
     expected = {(m, "linear_probe", g) for m in probed for g in GESTURE_SETS}
-    expected |= {("CPEP", "zero_shot", g) for g in GESTURE_SETS}
+    named = ("CPEP", POSE_MAE)
+    expected |= {(m, "zero_shot", g) for m in named for g in GESTURE_SETS}
     assert keys == expected
     assert len(result.records) == len(expected)
     for record in result.records:
@@ -362,11 +363,22 @@ def test_table_of_a_run(result):
 
 
 def test_records_come_back(result, tmp_path):
-    path = save_records(result.records, tmp_path, {"seed": 0, "unseen": ["ok"]})
-    assert path == tmp_path / "results.json"
-    saved = json.loads(path.read_text(encoding="utf-8"))
-    assert saved["records"] == result.records
-    assert saved["settings"] == {"seed": 0, "unseen": ["ok"]}
+    paths = save_records(result.records, tmp_path, {"seed": 0, "unseen": ["ok"]})
+    assert paths == [tmp_path / "results.json", tmp_path / "settings.json"]
+    records, settings = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    assert records == result.records
+    assert settings == {"seed": 0, "unseen": ["ok"]}
+
+
+def test_earlier_results_are_set_aside(tmp_path):
+    assert set_aside(tmp_path) is None
+    (tmp_path / "mine.txt").write_text("not ours")
+    for run in ("first", "second"):
+        (tmp_path / "results.json").write_text(run)
+        moved_to = set_aside(tmp_path)
+        assert (moved_to / "results.json").read_text() == run
+    kept = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*"))
+    assert kept == ["mine.txt", "previous-1/results.json", "previous-2/results.json"]
 
 
 def check_pictures(folder):
@@ -426,14 +438,14 @@ def test_command_on_a_folder(tiny_command, ninapro, tmp_path, capsys):
     assert shown.err == ""
     assert len(shown.out.strip().splitlines()) == 7
     check_pictures(out)
-    saved = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    settings = saved["settings"]
+    records = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     assert settings["test_subjects"] == [5]
     assert settings["seed"] == 3
     assert settings["version"] == sk_cpep.__version__
     assert settings["window"] == TINY_NINAPRO.window
-    assert len(saved["records"]) == 10
-    for record in saved["records"]:
+    assert len(records) == 12
+    for record in records:
         assert list(record["per_user"]) == ["5"]
         assert 0 <= record["macro_accuracy"] <= 1
         n_gestures = 4 if record["gestures"] == "unseen" else 8
@@ -454,7 +466,8 @@ def test_results_are_kept_without_matplotlib(
     assert len(shown.err.strip().splitlines()) == 1
     assert shown.err.startswith("sk_cpep: no pictures: matplotlib")
     assert 'pip install "sk_cpep[plot]"' in shown.err
-    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["results.json", "settings.json"]
 
 
 @pytest.mark.parametrize(
