@@ -79,5 +79,5 @@ class LossNet(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if not training:
             self.generator_.set_state(state)
-        losses = torch.stack(losses).double().cpu().numpy()
+        losses = torch.stack(losses).cpu().double().numpy()
         self.history.record(f"{prefix}_loss", float(np.average(losses, weights=sizes)))
