@@ -18,6 +18,10 @@ class DemoConfig:
     purity : float
         Smallest share of a classified window that is one gesture.
 
+    onset : bool
+        Whether classified windows must begin in rest, so that each holds the onset
+        of its movement.
+
     movement : float
         Smallest share of a window for pre-training in which the hand moves.
 
@@ -58,6 +62,7 @@ class DemoConfig:
     unseen: tuple
     n_test_users: int
     simulation: dict = field(default_factory=dict)
+    onset: bool = False
     filter: dict | None = None
     envelope: float | None = None
     emg_encoder: dict = field(default_factory=dict)
@@ -74,8 +79,9 @@ _SMALL |= {"dropout": 0.1, "pooling": "mean", "lr": 1e-3, "weight_decay": 0.05}
 NINAPRO = DemoConfig(
     window=2.0,
     stride=0.5,
-    probe_stride=0.5,
-    purity=0.75,
+    probe_stride=0.25,
+    purity=0.6,
+    onset=True,
     movement=0.5,
     unseen=(
         "middle extension",
@@ -94,12 +100,12 @@ NINAPRO = DemoConfig(
         "pooling": "mean",
         "channel_rotation": 0,
         "amplitude_jitter": 0.3,
-        "channel_dropout": 0.2,
+        "channel_dropout": 0.4,
         "time_shift": 50,
         "lr": 1e-3,
         "weight_decay": 0.05,
         "batch_size": 128,
-        "max_epochs": 7,
+        "max_epochs": 10,
     },
 )
 

@@ -9,7 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from ..encoders import CPEP, MAE
 from ..evaluation import linear_probe, zero_shot
 from ..zero_shot import ZeroShotClassifier
-from ._windows import cut, label_share, prepare
+from ._windows import begins_in_rest, cut, label_share, prepare
 
 GESTURE_SETS = ("in_distribution", "unseen")
 
@@ -90,6 +90,8 @@ def make_demo_data(recordings, config, test_users=None):
 
     probe = cut(emg, pose, recordings, config, config.probe_stride)
     probe = probe.select(probe.windows["purity"] >= config.purity)
+    if config.onset:
+        probe = probe.select(begins_in_rest(recordings.labels, probe.windows))
     tested = np.isin(probe.users, held_out)
     gestures = {
         k: np.isin(probe.y, codes) for k, codes in zip(GESTURE_SETS, (seen, unseen))

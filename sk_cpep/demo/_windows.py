@@ -103,3 +103,9 @@ def label_share(labels, windows, codes):
         start, stop = windows["start"][here], windows["stop"][here]
         share[here] = (count[stop] - count[start]) / (stop - start)
     return share
+
+
+def begins_in_rest(labels, windows):
+    """Whether the first sample of each window is rest (label 0)."""
+    firsts = [labels[w["recording"]][w["start"]] for w in windows]
+    return np.array(firsts) == 0

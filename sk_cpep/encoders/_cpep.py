@@ -360,6 +360,10 @@ class CPEP(
         P = self._read_poses(y, reset=True)
         check_pairs(X, P)
         groups = read_groups(groups, X)
+        if self.center_pose and self.train_pose:
+            raise ValueError(
+                "center_pose=True needs a frozen pose encoder: set train_pose=False."
+            )
         plan = training_plan(self, min_batch=2)
         rng = check_random_state(self.random_state)
         emg, pose = self._encoders(rng)
@@ -460,10 +464,6 @@ class CPEP(
         return history
 
     def _center_pose(self, P):
-        if self.train_pose:
-            raise ValueError(
-                "center_pose=True needs a frozen pose encoder: set train_pose=False."
-            )
         mean = self._map(self.module_.encode_pose, P).mean(axis=0, dtype=np.float64)
         self.module_.pose_mean.copy_(torch.from_numpy(mean))
 

@@ -270,6 +270,18 @@ def check_numbers(record, y_pred, test):
         assert accuracy == pytest.approx(expected)
 
 
+def test_windows_of_onsets(recordings):
+    plain = make_demo_data(recordings, TINY)
+    onsets = make_demo_data(recordings, replace(TINY, onset=True, purity=0.5))
+    starts = onsets.train["unseen"].windows
+    assert 0 < len(starts) < len(plain.train["unseen"])
+    for window in starts:
+        samples = recordings.labels[window["recording"]]
+        assert samples[window["start"]] == 0
+        gesture = samples[window["start"] : window["stop"]]
+        assert (gesture > 0).mean() >= 0.5
+
+
 def probe(Z, y, Z_test):
     model = LogisticRegression(C=TINY.probe_C, max_iter=2000)
     return make_pipeline(StandardScaler(), model).fit(Z, y).predict(Z_test)
