@@ -9,6 +9,7 @@ from pathlib import Path
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
 from ._config import NINAPRO, SIMULATED
+from ._folds import fold_users, merge_records
 from ._report import format_table, save_pictures, save_records, set_aside
 from ._run import make_demo_data, run_demo
 
@@ -56,7 +57,7 @@ def build_parser():
         nargs="+",
         type=int,
         metavar="N",
-        help="people held out (default: the last few)",
+        help="people held out (default: everyone once, in folds of people)",
     )
     demo.add_argument(
         "--out",
@@ -86,19 +87,29 @@ def demo(args):
         config = NINAPRO
         say(f"Reading {args.data} ...")
         recordings = load_ninapro_db1(args.data)
-    data = make_demo_data(recordings, config, args.test_subjects)
-    out = make_folder(args.out)
-    say(describe(data))
-    result = run_demo(
-        data,
-        config,
-        random_state=args.seed,
-        verbose=not args.quiet,
-        device=args.device,
-        say=say,
-    )
+    folds = [args.test_subjects]
+    if args.test_subjects is None and config.n_folds > 1:
+        folds = fold_users(recordings.users, config.n_folds)
+    runs, held_out = [], []
+    for number, users in enumerate(folds, start=1):
+        if len(folds) > 1:
+            say(f"\nFold {number} of {len(folds)}")
+        data = make_demo_data(recordings, config, users)
+        out = make_folder(args.out)
+        say(describe(data))
+        result = run_demo(
+            data,
+            config,
+            random_state=args.seed,
+            verbose=not args.quiet,
+            device=args.device,
+            say=say,
+        )
+        runs.append(result.records)
+        held_out.append(data.test_users)
+    result.records = runs[0] if len(runs) == 1 else merge_records(runs)
     settings = asdict(config) | {"seed": args.seed, "version": __version__}
-    settings["test_subjects"] = data.test_users
+    settings["test_subjects"] = held_out
     moved_to = set_aside(out)
     if moved_to is not None:
         say(f"Earlier results are now in {moved_to}.")

@@ -31,6 +31,10 @@ class DemoConfig:
     n_test_users : int
         People held out, the last ones, where none are named.
 
+    n_folds : int
+        Where no people are named and this is more than 1, everyone is held out once,
+        in so many folds of people, each with encoders of its own.
+
     simulation : dict
         Parameters of :func:`~sk_cpep.datasets.make_gesture_recordings`.
 
@@ -63,6 +67,7 @@ class DemoConfig:
     n_test_users: int
     simulation: dict = field(default_factory=dict)
     onset: bool = False
+    n_folds: int = 1
     filter: dict | None = None
     envelope: float | None = None
     emg_encoder: dict = field(default_factory=dict)
@@ -90,6 +95,7 @@ NINAPRO = DemoConfig(
         "thumb extension",
     ),
     n_test_users=3,
+    n_folds=5,
     emg_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
     pose_encoder={"patch_length": 50, "max_epochs": 6, **_SMALL},
     alignment={

@@ -1,7 +1,7 @@
 """The paper's protocols: linear probe, zero-shot, and what keeps them honest."""
 
 from ._guard import check_disjoint
-from ._metrics import macro_accuracy, per_user_accuracy
+from ._metrics import macro_accuracy, per_user_accuracy, summarise_people
 from ._protocols import linear_probe, zero_shot
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "linear_probe",
     "macro_accuracy",
     "per_user_accuracy",
+    "summarise_people",
     "zero_shot",
 ]

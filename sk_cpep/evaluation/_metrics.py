@@ -76,18 +76,42 @@ def per_user_accuracy(y_true, y_pred, users):
     y_true, y_pred = _check_labels(y_true, y_pred)
     users = column_or_1d(users)
     check_consistent_length(y_true, users)
-    names = np.unique(users)
-    values = np.array(
-        [macro_accuracy(y_true[users == u], y_pred[users == u]) for u in names]
+    return summarise_people(
+        {
+            str(u): macro_accuracy(y_true[users == u], y_pred[users == u])
+            for u in np.unique(users)
+        }
     )
+
+
+def summarise_people(per_user):
+    """Summarise how accuracy spreads over people.
+
+    Parameters
+    ----------
+    per_user : dict of str to float
+        Macro accuracy of each person.
+
+    Returns
+    -------
+    summary : dict
+        As of :func:`per_user_accuracy`.
+
+    Examples
+    --------
+    >>> from sk_cpep.evaluation import summarise_people
+    >>> summarise_people({"a": 1.0, "b": 0.5})["mean"]
+    0.75
+    """
+    values = np.array(list(per_user.values()))
     return {
-        "per_user": {str(u): float(v) for u, v in zip(names, values, strict=True)},
+        "per_user": per_user,
         "mean": float(values.mean()),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
         "percentile_10": float(np.percentile(values, 10)),
         "worst": float(values.min()),
-        "worst_user": str(names[values.argmin()]),
-        "n_users": len(names),
+        "worst_user": list(per_user)[values.argmin()],
+        "n_users": len(values),
     }
 
 

@@ -19,6 +19,7 @@ import sk_cpep
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 from sk_cpep.demo import _cli, main
 from sk_cpep.demo._config import NINAPRO, SIMULATED
+from sk_cpep.demo._folds import fold_users, merge_records
 from sk_cpep.demo._report import format_table, save_pictures, save_records, set_aside
 from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
 from sk_cpep.demo._windows import label_share, prepare
@@ -452,7 +453,7 @@ def test_command_on_a_folder(tiny_command, ninapro, tmp_path, capsys):
     check_pictures(out)
     records = json.loads((out / "results.json").read_text(encoding="utf-8"))
     settings = json.loads((out / "settings.json").read_text(encoding="utf-8"))
-    assert settings["test_subjects"] == [5]
+    assert settings["test_subjects"] == [[5]]
     assert settings["seed"] == 3
     assert settings["version"] == sk_cpep.__version__
     assert settings["window"] == TINY_NINAPRO.window
@@ -533,3 +534,52 @@ def test_module_says_its_version():
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == sk_cpep.__version__
     assert run.stderr == ""
+
+
+def test_folds_hold_everyone_out_once(tiny_command, ninapro, tmp_path, capsys):
+    assert tiny_command("--data", ninapro, "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    settings = json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
+    folds = settings["test_subjects"]
+    people = sorted(sum(folds, []))
+    assert len(people) == len(set(people)) > 1
+    assert f"Fold {len(folds)} of {len(folds)}" in shown
+    records = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert len(records) == 12
+    for record in records:
+        assert sorted(map(int, record["per_user"])) == people
+        values = list(record["per_user"].values())
+        assert record["macro_accuracy"] == pytest.approx(np.mean(values))
+        assert record["sd"] == pytest.approx(np.std(values, ddof=1))
+        assert np.sum(record["confusion"]) == record["n_test"]
+        assert len(record["predictions"]) == record["n_test"]
+
+
+def test_merged_record_by_hand():
+    one = {
+        "method": "CPEP",
+        "per_user": {"1": 1.0},
+        "n_train": 5,
+        "n_test": 2,
+        "confusion": [[1, 0], [0, 1]],
+        "predictions": ["a", "b"],
+    }
+    two = one | {
+        "per_user": {"2": 0.5},
+        "confusion": [[1, 0], [1, 0]],
+        "predictions": ["a", "a"],
+    }
+    (merged,) = merge_records([[one], [two]])
+    assert merged["per_user"] == {"1": 1.0, "2": 0.5}
+    assert merged["macro_accuracy"] == merged["mean"] == 0.75
+    assert merged["pooled_macro_accuracy"] == 0.75  # recalls 2 / 2 and 1 / 2
+    assert merged["confusion"] == [[2, 0], [1, 1]]
+    assert merged["predictions"] == ["a", "b", "a", "a"]
+    assert (merged["n_test"], merged["n_train"]) == (4, [5, 5])
+
+
+@pytest.mark.parametrize(
+    "n_folds, folds", [(2, [[1, 4], [3, 7]]), (9, [[1], [3], [4], [7]])]
+)
+def test_folds_of_people(n_folds, folds):
+    assert fold_users([1, 1, 3, 4, 7, 7], n_folds) == folds
