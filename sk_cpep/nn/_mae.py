@@ -47,6 +47,12 @@ class MAEConfig:
         """Values in a patch, ``C * S``."""
         return self.n_channels * self.patch_length
 
+    def make_transformer(self, n_layers):
+        """A transformer of this width and so many layers."""
+        return Transformer(
+            self.d_model, n_layers, self.n_heads, self.mlp_ratio, self.dropout
+        )
+
 
 class Encoder(nn.Module):
     """Patches to embeddings: one linear layer, ``[CLS]``, positions, transformer.
@@ -63,13 +69,7 @@ class Encoder(nn.Module):
         self.cls = nn.Parameter(torch.empty(config.d_model))
         positions = sincos_positions(config.n_tokens, config.d_model)
         self.register_buffer("positions", positions, persistent=False)  # (K, D)
-        self.transformer = Transformer(
-            config.d_model,
-            config.n_layers,
-            config.n_heads,
-            config.mlp_ratio,
-            config.dropout,
-        )
+        self.transformer = config.make_transformer(config.n_layers)
         self.apply(init_weights)
         nn.init.normal_(self.cls, std=0.02)
 
@@ -128,13 +128,7 @@ class Decoder(nn.Module):
         self.mask_token = nn.Parameter(torch.empty(config.d_model))
         positions = sincos_positions(config.n_tokens, config.d_model)
         self.register_buffer("positions", positions, persistent=False)  # (K, D)
-        self.transformer = Transformer(
-            config.d_model,
-            config.n_decoder_layers,
-            config.n_heads,
-            config.mlp_ratio,
-            config.dropout,
-        )
+        self.transformer = config.make_transformer(config.n_decoder_layers)
         self.rebuild = nn.Linear(config.d_model, config.patch_size)
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
