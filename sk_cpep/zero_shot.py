@@ -290,7 +290,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     def _embed_emg(self, X):
         """Unit embeddings (n, d) of EMG windows."""
         check_is_fitted(self)
-        _check_encoder_fitted(self.encoder)
+        _pose_encoder(self.encoder)
         if not _is_windows(X):
             X = self._check_2d(X)
         Z = _normalise(self.encoder.transform(X))

@@ -366,3 +366,21 @@ def test_labels_per_sample():
     recordings = [np.ones((2, 6)), np.ones((2, 7))]
     with pytest.raises(ValueError, match="one label per window.*make_windows"):
         ZeroShotClassifier(Stub()).fit(recordings, [np.zeros(6), np.zeros(7)])
+
+
+class Unaligned(Stub):
+    """An encoder that was told to give what comes before the projection."""
+
+    def __init__(self, embedding="encoder"):
+        self.embedding = embedding
+
+
+def test_unaligned_embeddings_are_refused():
+    P, y = np.eye(4, dtype=np.float32), ["fist", "fist", "open", "open"]
+    with pytest.raises(ValueError, match="not aligned with the poses"):
+        ZeroShotClassifier(Unaligned()).fit(P, y)
+    zero_shot = ZeroShotClassifier(Unaligned("projection"), 1).fit(P, y)
+    assert zero_shot.predict(P).tolist() == y
+    zero_shot.encoder.set_params(embedding="encoder")
+    with pytest.raises(ValueError, match="not aligned with the poses"):
+        zero_shot.predict(P)
