@@ -11,7 +11,7 @@ from ..datasets import load_ninapro_db1, make_gesture_recordings
 from ._config import NINAPRO, SIMULATED
 from ._folds import fold_users, merge_records
 from ._report import format_table, save_pictures, save_records, set_aside
-from ._run import make_demo_data, run_demo
+from ._run import choose_test_users, cut_demo_windows, run_demo, split_people
 
 
 def main(argv=None):
@@ -87,15 +87,18 @@ def demo(args):
         config = NINAPRO
         say(f"Reading {args.data} ...")
         recordings = load_ninapro_db1(args.data)
-    folds = [args.test_subjects]
     if args.test_subjects is None and config.n_folds > 1:
         folds = fold_users(recordings.users, config.n_folds)
-    runs, held_out = [], []
+    else:
+        folds = [args.test_subjects]
+    folds = [choose_test_users(recordings.users, config, users) for users in folds]
+    windows = cut_demo_windows(recordings, config)
+    out = make_folder(args.out)
+    runs = []
     for number, users in enumerate(folds, start=1):
         if len(folds) > 1:
             say(f"\nFold {number} of {len(folds)}")
-        data = make_demo_data(recordings, config, users)
-        out = make_folder(args.out)
+        data = split_people(*windows, config, users)
         say(describe(data))
         result = run_demo(
             data,
@@ -106,10 +109,9 @@ def demo(args):
             say=say,
         )
         runs.append(result.records)
-        held_out.append(data.test_users)
     result.records = runs[0] if len(runs) == 1 else merge_records(runs)
     settings = asdict(config) | {"seed": args.seed, "version": __version__}
-    settings["test_subjects"] = held_out
+    settings["test_subjects"] = [users.tolist() for users in folds]
     moved_to = set_aside(out)
     if moved_to is not None:
         say(f"Earlier results are now in {moved_to}.")

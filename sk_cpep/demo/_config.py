@@ -81,6 +81,18 @@ class DemoConfig:
 _SMALL = {"d_model": 64, "n_layers": 2, "n_decoder_layers": 1, "mlp_ratio": 2.0}
 _SMALL |= {"dropout": 0.1, "pooling": "mean", "lr": 1e-3, "weight_decay": 0.05}
 
+_ALIGNMENT = {
+    "temperature": 0.2,
+    "learn_temperature": False,
+    "target_temperature": 0.2,
+    "center_pose": True,
+    "pooling": "mean",
+    "amplitude_jitter": 0.3,
+    "lr": 1e-3,
+    "weight_decay": 0.05,
+    "batch_size": 128,
+}
+
 NINAPRO = DemoConfig(
     window=2.0,
     stride=0.5,
@@ -99,18 +111,10 @@ NINAPRO = DemoConfig(
     emg_encoder={"patch_length": 10, "max_epochs": 6, **_SMALL},
     pose_encoder={"patch_length": 50, "max_epochs": 6, **_SMALL},
     alignment={
-        "temperature": 0.2,
-        "learn_temperature": False,
-        "target_temperature": 0.2,
-        "center_pose": True,
-        "pooling": "mean",
+        **_ALIGNMENT,
         "channel_rotation": 0,
-        "amplitude_jitter": 0.3,
         "channel_dropout": 0.4,
         "time_shift": 50,
-        "lr": 1e-3,
-        "weight_decay": 0.05,
-        "batch_size": 128,
         "max_epochs": 10,
     },
 )
@@ -135,15 +139,7 @@ SIMULATED = DemoConfig(
     emg_encoder={"patch_length": 20, "max_epochs": 6, **_SMALL},
     pose_encoder={"patch_length": 25, "max_epochs": 6, **_SMALL},
     alignment={
-        "temperature": 0.2,
-        "learn_temperature": False,
-        "target_temperature": 0.2,
-        "center_pose": True,
-        "pooling": "mean",
-        "amplitude_jitter": 0.3,
-        "lr": 1e-3,
-        "weight_decay": 0.05,
-        "batch_size": 128,
+        **_ALIGNMENT,
         "max_epochs": 15,
     },
 )

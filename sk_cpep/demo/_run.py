@@ -78,30 +78,40 @@ def make_demo_data(recordings, config, test_users=None):
     data : DemoData
     """
     held_out = choose_test_users(recordings.users, config, test_users)
+    return split_people(*cut_demo_windows(recordings, config), config, held_out)
+
+
+def cut_demo_windows(recordings, config):
+    """Windows of everyone: those to pre-train on, and those to name."""
     names = list(recordings.gesture_names)
     unseen = [names.index(name) for name in config.unseen]
-    seen = [code for code in range(1, len(names)) if code not in unseen]
     emg, pose = prepare(recordings, config)
 
     every = cut(emg, pose, recordings, config, config.stride)
-    moving = label_share(recordings.labels, every.windows, seen + unseen)
-    keep = (moving >= config.movement) & ~np.isin(every.users, held_out)
+    moving = label_share(recordings.labels, every.windows, range(1, len(names)))
+    keep = moving >= config.movement
     keep &= label_share(recordings.labels, every.windows, unseen) == 0
 
     probe = cut(emg, pose, recordings, config, config.probe_stride)
-    probe = probe.select(probe.windows["purity"] >= config.purity)
+    probe = probe.select(
+        (probe.windows["purity"] >= config.purity) & (probe.y > 0)  # 0 is rest
+    )
     if config.onset:
         probe = probe.select(begins_in_rest(recordings.labels, probe.windows))
-    tested = np.isin(probe.users, held_out)
-    gestures = {
-        k: np.isin(probe.y, codes) for k, codes in zip(GESTURE_SETS, (seen, unseen))
-    }
     probe.y = np.array(names)[probe.y]
+    return every.select(keep), probe
+
+
+def split_people(pretraining, probe, config, held_out):
+    """Windows of every stage, the people in `held_out` only to test on."""
+    tested = np.isin(probe.users, held_out)
+    is_unseen = np.isin(probe.y, config.unseen)
+    gestures = dict(zip(GESTURE_SETS, (~is_unseen, is_unseen)))
     return DemoData(
-        every.select(keep),
+        pretraining.select(~np.isin(pretraining.users, held_out)),
         {k: probe.select(~tested & rows) for k, rows in gestures.items()},
         {k: probe.select(tested & rows) for k, rows in gestures.items()},
-        held_out.tolist(),
+        np.unique(held_out).tolist(),
     )
 
 
@@ -168,11 +178,11 @@ def run_demo(
         k: ZeroShotClassifier(cpep, config.n_neighbors).fit(train.P, train.y)
         for k, train in data.train.items()
     }
-    records = evaluate(data, config, emg_mae, pose_mae, cpep)
+    records = evaluate(data, config, emg_mae, pose_mae, cpep, galleries)
     return DemoResult(records, emg_mae, pose_mae, cpep, galleries)
 
 
-def evaluate(data, config, emg_mae, pose_mae, cpep):
+def evaluate(data, config, emg_mae, pose_mae, cpep, galleries):
     """Records of every method and protocol."""
     probed = copy(cpep).set_params(embedding=config.probe_embedding)
     emg_methods = {
@@ -185,7 +195,8 @@ def evaluate(data, config, emg_mae, pose_mae, cpep):
         sets = data.train[name], data.test[name]
         for method, embed in emg_methods.items():
             records.append(probe_record(method, embed, "X", sets, name, config))
-        queries, gallery = cpep.transform(sets[1].X), cpep.transform_pose(sets[0].P)
+        queries = cpep.transform(sets[1].X)
+        gallery = galleries[name].gallery_embeddings_
         records.append(zero_shot_record("CPEP", queries, gallery, sets, name, config))
         upper = "Pose-MAE (upper bound)"
         records.append(probe_record(upper, pose_mae.transform, "P", sets, name, config))
