@@ -29,6 +29,12 @@ _THUMB = {
     "ring": (38, 58, 36, 38),
     "pinky": (45, 58, 46, 44),
     "claw": (5, 50, 25, 55),
+    "side": (18, 6, 22, 18),
+    "far": (50, 30, 34, 22),
+    "low": (-15, 5, 5, 10),
+    "high": (25, 66, 0, 5),
+    "grip": (12, 60, 30, 30),
+    "tripod": (26, 54, 25, 30),
 }
 # Degrees. Fingers: MCP, PIP and DIP flexion.
 _FINGER = {
@@ -39,6 +45,11 @@ _FINGER = {
     "pinch": (50, 52, 28),
     "soft": (15, 22, 10),
     "hooked": (5, 85, 55),
+    "grip": (38, 62, 35),
+    "ball": (22, 42, 26),
+    "folded": (75, 8, 4),
+    "cocked": (58, 98, 40),
+    "half": (48, 25, 12),
 }
 _SPREAD = {
     "none": (0, 0, 0, 0),
@@ -46,6 +57,9 @@ _SPREAD = {
     "v": (10, -9, 0, 0),
     "vulcan": (8, 15, -15, -8),
     "horns": (7, 0, 0, -9),
+    "radial": (18, 12, 8, 4),
+    "ulnar": (-4, -8, -13, -20),
+    "scissors": (-4, 6, 0, 0),
 }
 
 # gesture: thumb, index, middle, ring, pinky, spread
@@ -71,7 +85,7 @@ GESTURES = {
 }
 
 
-def _posture(thumb, index, middle, ring, pinky, spread):
+def posture(thumb, index, middle, ring, pinky, spread):
     """Joint angles, (20,) radians, of a row of the gesture table."""
     fingers = (
         (abduction, *_FINGER[shape])
@@ -80,8 +94,8 @@ def _posture(thumb, index, middle, ring, pinky, spread):
     return np.deg2rad(np.concatenate([_THUMB[thumb], *fingers]))
 
 
-REST_POSTURE = _posture("relaxed", *4 * ("relaxed",), "none")
-GESTURE_POSTURES = np.stack([_posture(*row) for row in GESTURES.values()])
+REST_POSTURE = posture("relaxed", *4 * ("relaxed",), "none")
+GESTURE_POSTURES = np.stack([posture(*row) for row in GESTURES.values()])
 
 
 def gesture_indices(gestures):
@@ -137,7 +151,7 @@ class Hand:
     rest : ndarray of shape (20,)
         Relaxed posture, radians.
     targets : ndarray of shape (n_gestures, 20)
-        Postures of all gestures of the table, radians.
+        Posture of each gesture, radians.
     tempo : float
         Factor on every duration.
     """
@@ -147,7 +161,7 @@ class Hand:
     tempo: float
 
 
-def draw_hand(variability, rng):
+def draw_hand(variability, rng, postures=GESTURE_POSTURES):
     """Draw a person's hand around the textbook one.
 
     Parameters
@@ -156,18 +170,20 @@ def draw_hand(variability, rng):
         0 gives everyone the same hand, 1 is realistic.
     rng : numpy.random.Generator
         Source of randomness.
+    postures : ndarray of shape (n_gestures, 20), default=GESTURE_POSTURES
+        What the hand can form, radians.
 
     Returns
     -------
     hand : Hand
         The person's postures and tempo.
     """
-    shape = GESTURE_POSTURES.shape
+    shape = postures.shape
     rest = REST_POSTURE + np.deg2rad(5) * variability * rng.standard_normal(shape[1])
     reach = np.exp(0.10 * variability * rng.standard_normal())
     reach = reach * (1 + 0.12 * variability * rng.standard_normal(shape[1]))
     style = np.deg2rad(14) * variability * rng.standard_normal(shape)
-    targets = rest + reach * (GESTURE_POSTURES - REST_POSTURE) + style
+    targets = rest + reach * (postures - REST_POSTURE) + style
     tempo = np.exp(0.15 * variability * rng.standard_normal())
     return Hand(rest, np.clip(targets, *JOINT_LIMITS.T), tempo)
 

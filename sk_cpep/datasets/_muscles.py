@@ -1,6 +1,6 @@
 """From joint angles to surface EMG: routing, activation, interference, noise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -110,6 +110,30 @@ def draw_forearm(n_channels, variability, rng):
         sharpness=5 * np.exp(0.2 * v * normal()),
         rotation=0.17 * v * normal(),
         gains=np.exp(0.3 * v * normal()) * np.exp(0.15 * v * normal(n_channels)),
+    )
+
+
+def don_band(forearm, variability, rng):
+    """Put the band on anew: a little turned, its electrodes in other contact.
+
+    Parameters
+    ----------
+    forearm : Forearm
+        The person's muscles and usual seat of the band.
+    variability : float
+        0 puts it on alike each time, 1 is realistic.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    forearm : Forearm
+        With this rotation and these gains.
+    """
+    turn = 0.08 * variability * rng.standard_normal()
+    contact = np.exp(0.1 * variability * rng.standard_normal(len(forearm.gains)))
+    return replace(
+        forearm, rotation=forearm.rotation + turn, gains=forearm.gains * contact
     )
 
 

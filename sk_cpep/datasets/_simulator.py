@@ -1,6 +1,5 @@
 """Simulated recordings of people making gestures."""
 
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from . import _gestures as kinematics
 from . import _muscles as muscles
 
-_CONTROL_SFREQ = 200.0
+CONTROL_SFREQ = 200.0
 
 _DESCR = """\
 Simulated surface EMG and hand pose
@@ -29,19 +28,15 @@ labels  per EMG sample, 0 = rest, codes into `gesture_names`; a gesture lasts
 
 def _person(seed, user, recording, n_channels, variability):
     """The hand and the forearm of a user, the band put on anew per recording."""
-    rng = _generator(seed, user, 0)
+    rng = generator(seed, user, 0)
     hand = kinematics.draw_hand(variability, rng)
     forearm = muscles.draw_forearm(n_channels, variability, rng)
-    donning = _generator(seed, user, 1, recording)
-    return hand, replace(
-        forearm,
-        rotation=forearm.rotation + 0.08 * variability * donning.standard_normal(),
-        gains=forearm.gains
-        * np.exp(0.1 * variability * donning.standard_normal(n_channels)),
+    return hand, muscles.don_band(
+        forearm, variability, generator(seed, user, 1, recording)
     )
 
 
-def _generator(seed, *key):
+def generator(seed, *key):
     """A generator of its own for each thing that is drawn."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
@@ -53,16 +48,16 @@ def _effort(session, times, variability, rng):
     return per_trial[np.searchsorted(middles, times)]
 
 
-def _activation(session, hand, forearm, variability, rng):
+def activate(session, hand, forearm, variability, rng):
     """Muscle activations at the control rate, (n_muscles, n_control)."""
     times = (
-        kinematics.sample_times(session.duration + 0.1, _CONTROL_SFREQ) + forearm.delay
+        kinematics.sample_times(session.duration + 0.1, CONTROL_SFREQ) + forearm.delay
     )
     pose = kinematics.sample_pose(session, times)
-    demand = muscles.joint_demand(pose, hand.rest, _CONTROL_SFREQ)
+    demand = muscles.joint_demand(pose, hand.rest, CONTROL_SFREQ)
     effort = _effort(session, times, variability, rng)
     drive = muscles.muscle_drive(demand, forearm.routing, forearm.tonus, effort)
-    return muscles.activation_dynamics(drive, _CONTROL_SFREQ, forearm.time_constant)
+    return muscles.activation_dynamics(drive, CONTROL_SFREQ, forearm.time_constant)
 
 
 def _record(
@@ -71,9 +66,9 @@ def _record(
     """EMG, pose, labels and repetitions of one session."""
     times = kinematics.sample_times(session.duration, sfreq)
     pose_times = kinematics.sample_times(session.duration, pose_sfreq)
-    activation = _activation(session, hand, forearm, variability, rng)
+    activation = activate(session, hand, forearm, variability, rng)
     emg = muscles.interference_emg(
-        activation, _CONTROL_SFREQ, times, sfreq, forearm, rng
+        activation, CONTROL_SFREQ, times, sfreq, forearm, rng
     )
     emg += muscles.recording_noise(len(emg), times, sfreq, noise, mains, rng)
     pose = kinematics.sample_pose(session, pose_times).astype(np.float32)
@@ -221,7 +216,7 @@ def make_gesture_recordings(
             hand,
             indices,
             n_repetitions,
-            _generator(seed, *key),
+            generator(seed, *key),
             hold=hold,
             rest=rest,
             move=move,
@@ -233,7 +228,7 @@ def make_gesture_recordings(
                 hand,
                 forearm,
                 session,
-                _generator(seed, *key, 3),
+                generator(seed, *key, 3),
                 sfreq=sfreq,
                 pose_sfreq=pose_sfreq,
                 noise=noise_level,
