@@ -400,7 +400,62 @@ def _normalise(Z):
     return np.asarray(Z / np.where(norm > 0, norm, 1), dtype=np.float32, order="C")
 
 
-def _count_votes(codes, similarity, n_classes):
+def predict_excluding(classifier, X, gallery_groups, query_groups):
+    """Name the gesture in each EMG window by the nearest poses of other groups.
+
+    Parameters
+    ----------
+    classifier : ZeroShotClassifier
+        Fitted.
+
+    X : array-like of shape (n_windows, n_channels, n_times)
+        EMG windows.
+
+    gallery_groups : ndarray of shape (n_gallery,)
+        Group of each pose, such as its recording.
+
+    query_groups : ndarray of shape (n_windows,)
+        Group of each window. The poses of this group have no vote on it: as many
+        others as `n_neighbors` have, or all others where there are fewer.
+
+    Returns
+    -------
+    y : ndarray of shape (n_windows,)
+        Name that most of these poses carry.
+
+    Raises
+    ------
+    ValueError
+        If the gallery holds nothing but a window's own group.
+    """
+    groups, sizes = np.unique(gallery_groups, return_counts=True)
+    n_own = int(sizes[np.isin(groups, query_groups)].max(initial=0))
+    n_searched = classifier.n_neighbors + n_own
+    Q, G = classifier._embed_emg(X), classifier.gallery_embeddings_
+    names = classifier.classes_
+    labels = np.searchsorted(names, classifier.gallery_labels_)
+    winners = np.empty(len(Q), dtype=np.intp)
+    for block in gen_batches(len(Q), max(1, _RANK_SIZE // n_searched)):
+        similarity, index = _nearest(Q[block], G, n_searched, classifier.batch_size)
+        foreign = gallery_groups[index] != query_groups[block, None]
+        _check_not_alone(foreign, query_groups[block])
+        foreign &= foreign.cumsum(axis=1) <= classifier.n_neighbors
+        votes, total = _count_votes(labels[index], similarity, len(names), foreign)
+        winners[block] = _shares(votes, total).argmax(axis=1)
+    return names[winners]
+
+
+def _check_not_alone(foreign, query_groups):
+    """Raise if a query has no neighbour (n, k) of another group."""
+    alone = query_groups[~foreign.any(axis=1)]
+    if len(alone):
+        raise ValueError(
+            f"The gallery holds no pose outside the group {alone[0]} of a query: nothing "
+            "is left to compare it with. Add poses of other recordings."
+        )
+
+
+def _count_votes(codes, similarity, n_classes, keep=True):
     """Count the votes of each class and add up their similarities.
 
     Parameters
@@ -411,16 +466,20 @@ def _count_votes(codes, similarity, n_classes):
     n_classes : int
         Number of classes.
 
+    keep : bool or bool array of shape (n, k), default=True
+        Which of the neighbours have a vote.
+
     Returns
     -------
     votes, total : ndarray of shape (n, n_classes)
         Number of neighbours in each class, and their summed similarity.
     """
     n = len(codes)
-    cell = (codes + n_classes * np.arange(n)[:, None]).ravel()
+    keep = np.broadcast_to(keep, codes.shape)
+    cell = (codes + n_classes * np.arange(n)[:, None])[keep]
     size = n * n_classes
     votes = np.bincount(cell, minlength=size).reshape(n, n_classes)
-    total = np.bincount(cell, weights=similarity.ravel(), minlength=size)
+    total = np.bincount(cell, weights=similarity[keep], minlength=size)
     return votes, total.reshape(n, n_classes)
 
 

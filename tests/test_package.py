@@ -32,7 +32,7 @@ USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 EVERYWHERE = {"sk_cpep._version"}
 ESTIMATORS = {"sk_cpep._callback_support"}  # what scikit-learn's callbacks ask for
 MAY_IMPORT = {
-    "datasets": {"numpy", "scipy", "h5py", "sklearn"},
+    "datasets": {"numpy", "scipy", "h5py", "joblib", "sklearn", "tqdm"},
     "preprocessing": {"numpy", "scipy", "sklearn"} | ESTIMATORS,
     "nn": {"torch"},
     "training": {"numpy", "torch", "skorch", "tqdm", "sk_cpep.nn"},
@@ -41,6 +41,8 @@ MAY_IMPORT = {
     "zero_shot": {"numpy", "sklearn"} | ESTIMATORS,
     "evaluation": {
         "numpy",
+        "pandas",
+        "scipy",
         "sklearn",
         "sk_cpep.datasets",
         "sk_cpep.preprocessing",

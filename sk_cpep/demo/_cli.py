@@ -1,6 +1,5 @@
 """The command line: ``python -m sk_cpep demo``."""
 
-import argparse
 import sys
 import time
 from dataclasses import asdict
@@ -8,72 +7,42 @@ from pathlib import Path
 
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
+from ..evaluation import merge_records
 from ._config import NINAPRO, SIMULATED
-from ._folds import fold_users, merge_records
+from ._folds import fold_users
 from ._report import format_table, save_pictures, save_records, set_aside
 from ._run import choose_test_users, cut_demo_windows, run_demo, split_people
 
 
-def main(argv=None):
-    """Run the command line; its exit status.
-
-    Parameters
-    ----------
-    argv : list of str, default=None
-        Arguments. None takes those of the process.
-    """
-    args = build_parser().parse_args(argv)
-    try:
-        return demo(args)
-    except (ValueError, OSError) as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-
-
-def complain(message):
-    """Print a line to standard error."""
-    print(f"sk_cpep: {message}", file=sys.stderr)
-
-
-def build_parser():
-    """The arguments of ``python -m sk_cpep``."""
-    parser = argparse.ArgumentParser(prog="python -m sk_cpep")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser(
-        "demo", help="pre-train, align, and evaluate on people held out"
-    )
-    demo.add_argument(
+def add_demo_arguments(parser):
+    """The arguments of ``python -m sk_cpep demo``."""
+    parser.add_argument(
         "--data",
         metavar="FOLDER",
         help="folder of Ninapro DB1 files (S1_A1_E1.mat, ...); without it, people are "
         "simulated",
     )
-    demo.add_argument(
+    parser.add_argument(
         "--test-subjects",
         nargs="+",
         type=int,
         metavar="N",
         help="people held out (default: everyone once, in folds of people)",
     )
-    demo.add_argument(
+    parser.add_argument(
         "--out",
         metavar="DIR",
         default="demo_results",
         help="where pictures and results.json go (default: %(default)s)",
     )
-    demo.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    demo.add_argument("--device", default="auto", help="default: %(default)s")
-    demo.add_argument(
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="default: %(default)s")
+    parser.add_argument(
         "--quiet", action="store_true", help="no progress bars, the table only"
     )
-    return parser
 
 
-def demo(args):
+def run_demo_command(args):
     """Load or simulate recordings, run the demo, and report."""
     started = time.perf_counter()
     say = (lambda *_: None) if args.quiet else (lambda *a: print(*a, flush=True))
@@ -121,7 +90,7 @@ def demo(args):
     try:
         files += save_pictures(data, result, recordings, out)
     except ImportError as error:
-        complain(f"no pictures: {error}")
+        print(f"sk_cpep: no pictures: {error}", file=sys.stderr)
     say(f"{time.perf_counter() - started:.0f} s. In {out}:")
     say("  " + ", ".join(path.name for path in files))
     return 0

@@ -113,6 +113,8 @@ NINAPRO = DemoConfig(
     alignment={
         **_ALIGNMENT,
         "channel_rotation": 0,
+        "ring_channels": 8,
+        "electrode_shift": 0.5,
         "channel_dropout": 0.4,
         "time_shift": 50,
         "max_epochs": 10,

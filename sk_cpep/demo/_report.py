@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import evaluation
 from ._run import GESTURE_SETS
 
 _COLUMNS = [
@@ -12,7 +13,6 @@ _COLUMNS = [
     for protocol in ("linear_probe", "zero_shot")
     for gestures in GESTURE_SETS
 ]
-_TITLES = {"linear_probe": "probe", "zero_shot": "zero-shot"}
 
 
 def format_table(records):
@@ -27,42 +27,19 @@ def format_table(records):
     -------
     table : str
     """
-    cells = {(r["method"], r["protocol"], r["gestures"]): r for r in records}
-    methods = list(dict.fromkeys(r["method"] for r in records))
-    head = [f"{_TITLES[p]}, {g.replace('_', ' ')}" for p, g in _COLUMNS]
-    rows = [["macro accuracy", *head]]
-    rows += [
-        [m, *(_cell(cells.get((m, *column))) for column in _COLUMNS)] for m in methods
-    ]
-    rows.append(["Chance", *(_chance(records, column) for column in _COLUMNS)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths)) + " |"
-        for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def _cell(record):
-    if record is None:
-        return "–"
-    spread = "" if record["sd"] is None else f" ± {record['sd']:.2f}"
-    return f"{record['mean']:.2f}{spread}"
-
-
-def _chance(records, column):
-    found = [r for r in records if (r["protocol"], r["gestures"]) == column]
-    return f"{found[0]['chance']:.2f}" if found else "–"
+    return evaluation.format_markdown(
+        records, columns=_COLUMNS, spread="sd", digits=2, chance="row", caption=False
+    )
 
 
 def save_records(records, folder, settings):
     """Write ``results.json``, a list of records, and ``settings.json`` of the run."""
-    paths = []
-    for name, content in (("results.json", records), ("settings.json", settings)):
-        paths.append(Path(folder) / name)
-        paths[-1].write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return paths
+    results, others = (
+        Path(folder) / f"{name}.json" for name in ("results", "settings")
+    )
+    evaluation.save_records(results, records)
+    others.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return [results, others]
 
 
 def set_aside(folder):

@@ -1,14 +1,47 @@
 """The paper's protocols: linear probe, zero-shot, and what keeps them honest."""
 
+from ._convergence import converged, embedding_spread
+from ._galleries import recording_moments, zero_shot_gallery
 from ._guard import check_disjoint
-from ._metrics import macro_accuracy, per_user_accuracy, summarise_people
+from ._intervals import bootstrap_interval, paired_difference
+from ._metrics import (
+    macro_accuracy,
+    per_class_recall,
+    per_user_accuracy,
+    summarise_people,
+)
+from ._pose_metrics import angular_error, landmark_distance, mean_pose, pose_regression
 from ._protocols import linear_probe, zero_shot
+from ._published import published
+from ._records import load_records, merge_records, save_records
+from ._splits import GESTURE_STAGES, check_splits, paper_splits
+from ._tables import format_markdown, to_frame
 
 __all__ = [
+    "GESTURE_STAGES",
+    "angular_error",
+    "bootstrap_interval",
     "check_disjoint",
+    "check_splits",
+    "converged",
+    "embedding_spread",
+    "format_markdown",
+    "landmark_distance",
     "linear_probe",
+    "load_records",
     "macro_accuracy",
+    "mean_pose",
+    "merge_records",
+    "paired_difference",
+    "paper_splits",
+    "per_class_recall",
     "per_user_accuracy",
+    "pose_regression",
+    "published",
+    "recording_moments",
+    "save_records",
     "summarise_people",
+    "to_frame",
     "zero_shot",
+    "zero_shot_gallery",
 ]

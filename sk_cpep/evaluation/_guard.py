@@ -66,6 +66,49 @@ def check_disjoint(
         )
 
 
+def check_exclusion(exclude, gallery, test):
+    """Groups that keep queries from their own recordings, checked.
+
+    Parameters
+    ----------
+    exclude : tuple (gallery_groups, test_groups)
+        Group of each window of both sets.
+
+    gallery, test : tuple (users, windows)
+        People and, or None, where the windows lie, as of :func:`check_disjoint`.
+
+    Returns
+    -------
+    gallery_groups, test_groups : ndarray of shapes (n_gallery,) and (n_test,)
+
+    Raises
+    ------
+    ValueError
+        If a length is wrong, or if a recording is in several groups, so that a
+        query could meet its own pose in another group.
+    """
+    names, checked, group_of = ("gallery", "test"), [], {}
+    for name, groups, (users, windows) in zip(names, exclude, (gallery, test)):
+        groups = column_or_1d(groups)
+        if len(groups) != len(users):
+            raise ValueError(
+                f"`exclude` has {len(groups)} groups for the {len(users)} windows of "
+                f"`{name}`; give (gallery_groups, test_groups), one for each window."
+            )
+        checked.append(groups)
+        if windows is None:
+            continue
+        recordings = np.asarray(windows["recording"])
+        for user, recording, group in sorted(set(zip(users, recordings, groups))):
+            if group_of.setdefault((user, recording), group) != group:
+                raise ValueError(
+                    f"Recording {recording} of user {user} is in the groups "
+                    f"{group_of[user, recording]} and {group} of `exclude`: a query "
+                    "could meet its own pose. Give a recording one group in both sets."
+                )
+    return tuple(checked)
+
+
 def _check_samples(train, test):
     """Raise if a (user, recording) of both sets has samples in both."""
     overlaps = []

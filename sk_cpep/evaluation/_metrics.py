@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
+from ._intervals import bootstrap_interval
+
 
 def macro_accuracy(y_true, y_pred):
     """Mean over the gestures of the share of their windows that is recognised.
@@ -62,6 +64,7 @@ def per_user_accuracy(y_true, y_pred, users):
           the gestures that this person has;
         - ``mean``: its mean over people, everyone counting the same;
         - ``sd``: its sample standard deviation over people, None for one person;
+        - ``interval``: its 95 % confidence interval, see :func:`bootstrap_interval`;
         - ``percentile_10``: its 10th percentile over people;
         - ``worst``, ``worst_user``: the lowest, and whose it is;
         - ``n_users``: number of people.
@@ -84,13 +87,84 @@ def per_user_accuracy(y_true, y_pred, users):
     )
 
 
-def summarise_people(per_user):
-    """Summarise how accuracy spreads over people.
+def per_class_recall(y_true, y_pred, users):
+    """How much of each gesture is recognised, everyone counting the same.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_windows,)
+        True gestures.
+
+    y_pred : array-like of shape (n_windows,)
+        Predicted gestures.
+
+    users : array-like of shape (n_windows,)
+        Person each window was recorded from.
+
+    Returns
+    -------
+    recall : dict of str to float
+        By gesture (as a string): mean over the people who have it of the share of
+        their windows of it that is recognised.
+
+    Examples
+    --------
+    >>> from sk_cpep.evaluation import per_class_recall
+    >>> per_class_recall(["ok", "ok", "ok"], ["ok", "fist", "ok"], ["a", "a", "b"])
+    {'ok': 0.75}
+    """
+    return average_recalls(per_user_recall(y_true, y_pred, users))
+
+
+def per_user_recall(y_true, y_pred, users):
+    """Share of each person's windows of each gesture that is recognised.
+
+    Parameters
+    ----------
+    y_true, y_pred, users : array-like of shape (n_windows,)
+        As of :func:`per_class_recall`.
+
+    Returns
+    -------
+    recalls : dict of str to dict of str to float
+        By person, then by gesture, those that the person has.
+    """
+    y_true, y_pred = _check_labels(y_true, y_pred)
+    users = column_or_1d(users)
+    check_consistent_length(y_true, users)
+    return {
+        str(u): _recalls(y_true[users == u], y_pred[users == u])
+        for u in np.unique(users)
+    }
+
+
+def average_recalls(recalls):
+    """Mean over people of what :func:`per_user_recall` gives, by gesture."""
+    by_class = {}
+    for of_user in recalls.values():
+        for name, recall in of_user.items():
+            by_class.setdefault(name, []).append(recall)
+    return {name: float(np.mean(by_class[name])) for name in sorted(by_class)}
+
+
+def _recalls(y_true, y_pred):
+    """Recall of each gesture there is, by name."""
+    classes, codes = np.unique(y_true, return_inverse=True)
+    share = np.bincount(codes, weights=y_true == y_pred) / np.bincount(codes)
+    return dict(zip(map(str, classes), share.tolist()))
+
+
+def summarise_people(per_user, *, lower_is_better=False):
+    """Summarise how accuracy, or an error, spreads over people.
 
     Parameters
     ----------
     per_user : dict of str to float
-        Macro accuracy of each person.
+        Macro accuracy of each person, or an error.
+
+    lower_is_better : bool, default=False
+        Whether it is an error: the worst is then the highest, and there is a
+        ``percentile_90`` in the place of ``percentile_10``.
 
     Returns
     -------
@@ -104,13 +178,16 @@ def summarise_people(per_user):
     0.75
     """
     values = np.array(list(per_user.values()))
+    tail = 90 if lower_is_better else 10
+    worst = int(values.argmax() if lower_is_better else values.argmin())
     return {
         "per_user": per_user,
         "mean": float(values.mean()),
         "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-        "percentile_10": float(np.percentile(values, 10)),
-        "worst": float(values.min()),
-        "worst_user": list(per_user)[values.argmin()],
+        "interval": bootstrap_interval(per_user),
+        f"percentile_{tail}": float(np.percentile(values, tail)),
+        "worst": float(values[worst]),
+        "worst_user": list(per_user)[worst],
         "n_users": len(values),
     }
 

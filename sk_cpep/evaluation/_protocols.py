@@ -8,9 +8,14 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import column_or_1d
 
-from ..zero_shot import ZeroShotClassifier
-from ._guard import check_disjoint
-from ._metrics import macro_accuracy, per_user_accuracy
+from ..zero_shot import ZeroShotClassifier, predict_excluding
+from ._guard import check_disjoint, check_exclusion
+from ._metrics import (
+    average_recalls,
+    macro_accuracy,
+    per_user_accuracy,
+    per_user_recall,
+)
 
 _GESTURES = ("in_distribution", "unseen")
 
@@ -76,10 +81,12 @@ def linear_probe(
         - ``method``, ``protocol`` ("linear_probe" or "zero_shot"), ``gestures``,
           ``settings`` (of the protocol);
         - ``macro_accuracy``: mean over people of each one's macro accuracy, the
-          number to report, also under ``mean``; beside it ``sd``, ``per_user``,
-          ``percentile_10``, ``worst``, ``worst_user`` and ``n_users`` as in
-          :func:`per_user_accuracy`;
+          number to report, also under ``mean``; beside it ``sd``, ``interval``,
+          ``per_user``, ``percentile_10``, ``worst``, ``worst_user`` and ``n_users``
+          as in :func:`per_user_accuracy`;
         - ``pooled_macro_accuracy``: over all test windows as if of one person;
+        - ``per_class_recall``: by gesture, mean over the people who have it, see
+          :func:`per_class_recall`; ``per_user_recall``: by person, then by gesture;
         - ``chance``: 1 / ``n_classes``, the gestures that can be predicted;
         - ``n_train``, ``n_test``: numbers of windows;
         - ``classes``: the gestures; ``confusion``: their confusion matrix, true
@@ -133,6 +140,7 @@ def zero_shot(
     gallery_windows=None,
     test_windows=None,
     allow_shared_users=False,
+    exclude=None,
 ):
     """Evaluate how well EMG windows are named by the nearest poses.
 
@@ -172,6 +180,13 @@ def zero_shot(
     allow_shared_users : bool, default=False
         Let people be in both sets; see :func:`check_disjoint`.
 
+    exclude : tuple (gallery_groups, test_groups), default=None
+        Groups, such as recordings, of shapes (n_gallery,) and (n_test,). A query is
+        compared with the `n_neighbors` nearest poses that are not of its own group,
+        so that the gallery may hold the recordings of the queries. With the windows
+        of both sets, it is checked that no recording is in two groups. See
+        :func:`zero_shot_gallery`, which makes the groups for emg2pose.
+
     Returns
     -------
     record : dict
@@ -186,6 +201,7 @@ def zero_shot(
     See Also
     --------
     linear_probe : Evaluation by a classifier trained on EMG labels.
+    zero_shot_gallery : Galleries of emg2pose.
 
     Examples
     --------
@@ -202,17 +218,26 @@ def zero_shot(
     check_disjoint(
         users,
         users_test,
-        windows_train=gallery_windows,
-        windows_test=test_windows,
+        windows_train=gallery_windows if exclude is None else None,
+        windows_test=test_windows if exclude is None else None,
         allow_shared_users=allow_shared_users,
     )
+    if exclude is not None:
+        settings["exclude"] = True
+        exclude = check_exclusion(
+            exclude, (users, gallery_windows), (users_test, test_windows)
+        )
     classes = _check_classes(y, y_test)
     classifier = ZeroShotClassifier(
         _Precomputed() if encoder is None else encoder,
         n_neighbors,
         batch_size=batch_size,
     )
-    y_pred = classifier.fit(P, y).predict(X_test)
+    classifier.fit(P, y)
+    if exclude is None:
+        y_pred = classifier.predict(X_test)
+    else:
+        y_pred = predict_excluding(classifier, X_test, *exclude)
     return header | _score(classes, y_test, y_pred, users_test, n_train=len(y))
 
 
@@ -279,10 +304,13 @@ def _method_name(encoder):
 def _score(classes, y_true, y_pred, users, n_train):
     """Complete a record: how good, for whom, against which chance."""
     people = per_user_accuracy(y_true, y_pred, users)
+    recalls = per_user_recall(y_true, y_pred, users)
     return {
         "macro_accuracy": people["mean"],
         "pooled_macro_accuracy": macro_accuracy(y_true, y_pred),
         **people,
+        "per_class_recall": average_recalls(recalls),
+        "per_user_recall": recalls,
         "chance": 1 / len(classes),
         "n_train": n_train,
         "n_test": len(y_pred),

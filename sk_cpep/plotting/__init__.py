@@ -1,6 +1,7 @@
 """Displays in the manner of scikit-learn: training, rebuilding, retrieval, results."""
 
 from ._embedding import EmbeddingDisplay
+from ._grid import GridDisplay
 from ._reconstruction import ReconstructionDisplay
 from ._results import ResultsDisplay
 from ._retrieval import RetrievalDisplay
@@ -8,6 +9,7 @@ from ._training import TrainingCurveDisplay
 
 __all__ = [
     "EmbeddingDisplay",
+    "GridDisplay",
     "ReconstructionDisplay",
     "ResultsDisplay",
     "RetrievalDisplay",

@@ -16,10 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sk_cpep
+from sk_cpep._cli import main
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
-from sk_cpep.demo import _cli, main
+from sk_cpep.demo import _cli
 from sk_cpep.demo._config import NINAPRO, SIMULATED
-from sk_cpep.demo._folds import fold_users, merge_records
+from sk_cpep.demo._folds import fold_users
 from sk_cpep.demo._report import format_table, save_pictures, save_records, set_aside
 from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
 from sk_cpep.demo._windows import label_share, prepare
@@ -553,29 +554,6 @@ def test_folds_hold_everyone_out_once(tiny_command, ninapro, tmp_path, capsys):
         assert record["sd"] == pytest.approx(np.std(values, ddof=1))
         assert np.sum(record["confusion"]) == record["n_test"]
         assert len(record["predictions"]) == record["n_test"]
-
-
-def test_merged_record_by_hand():
-    one = {
-        "method": "CPEP",
-        "per_user": {"1": 1.0},
-        "n_train": 5,
-        "n_test": 2,
-        "confusion": [[1, 0], [0, 1]],
-        "predictions": ["a", "b"],
-    }
-    two = one | {
-        "per_user": {"2": 0.5},
-        "confusion": [[1, 0], [1, 0]],
-        "predictions": ["a", "a"],
-    }
-    (merged,) = merge_records([[one], [two]])
-    assert merged["per_user"] == {"1": 1.0, "2": 0.5}
-    assert merged["macro_accuracy"] == merged["mean"] == 0.75
-    assert merged["pooled_macro_accuracy"] == 0.75  # recalls 2 / 2 and 1 / 2
-    assert merged["confusion"] == [[2, 0], [1, 1]]
-    assert merged["predictions"] == ["a", "b", "a", "a"]
-    assert (merged["n_test"], merged["n_train"]) == (4, [5, 5])
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,14 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from sk_cpep.evaluation import macro_accuracy, per_user_accuracy
+from sk_cpep.evaluation import (
+    macro_accuracy,
+    per_class_recall,
+    per_user_accuracy,
+    summarise_people,
+)
 
 
 def test_macro_accuracy_by_hand():
@@ -62,3 +67,37 @@ def test_per_user_accuracy_of_one_person():
 def test_a_person_is_judged_on_the_gestures_they_have():
     summary = per_user_accuracy([0, 1, 1], [0, 1, 0], ["a", "a", "b"])
     assert summary["per_user"] == {"a": 1.0, "b": 0.0}
+
+
+def test_recall_of_a_class_is_a_mean_over_those_who_have_it():
+    rng = np.random.default_rng(0)
+    users = np.repeat(["a", "b", "c"], 50)
+    y_true, y_pred = rng.integers(4, size=(2, 150))
+    y_true[users == "b"] = np.minimum(y_true[users == "b"], 2)  # has no 3
+    expected = {}
+    for code in range(4):
+        people = [u for u in "abc" if (y_true[users == u] == code).any()]
+        recalls = [
+            recall_score(
+                y_true[users == u], y_pred[users == u], labels=[code], average=None
+            )[0]
+            for u in people
+        ]
+        expected[str(code)] = np.mean(recalls)
+    found = per_class_recall(y_true, y_pred, users)
+    assert found == pytest.approx(expected)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_recall_refuses():
+    with pytest.raises(ValueError, match="inconsistent"):
+        per_class_recall([0, 1], [0, 1], ["a"])
+
+
+def test_summary_of_an_error():
+    summary = summarise_people({"a": 3.0, "b": 1.0, "c": 2.0}, lower_is_better=True)
+    assert (summary["worst_user"], summary["worst"]) == ("a", 3.0)
+    assert summary["percentile_90"] == pytest.approx(2.8)
+    assert "percentile_10" not in summary
+    low, high = summary["interval"]
+    assert 1 <= low < 2 < high <= 3

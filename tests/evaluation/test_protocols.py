@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
@@ -59,6 +59,18 @@ def check_record(record, y_pred):
     values = list(each.values())
     assert record["macro_accuracy"] == record["mean"] == pytest.approx(np.mean(values))
     assert record["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    low, high = record["interval"]
+    assert min(values) <= low <= record["mean"] <= high <= max(values)
+    recalls = {
+        u: recall_score(y[users == u], y_pred[users == u], average=None)
+        for u in ("dora", "emil")
+    }
+    assert record["per_user_recall"] == {
+        u: pytest.approx(dict(zip(NAMES.tolist(), r, strict=True)))
+        for u, r in recalls.items()
+    }
+    each = dict(zip(NAMES.tolist(), np.mean([*recalls.values()], axis=0), strict=True))
+    assert record["per_class_recall"] == pytest.approx(each)
     assert record["pooled_macro_accuracy"] == macro_accuracy(y, y_pred)
     assert record["classes"] == NAMES.tolist()
     assert_array_equal(record["confusion"], confusion_matrix(y, y_pred))

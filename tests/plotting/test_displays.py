@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from sk_cpep.plotting import (
     EmbeddingDisplay,
+    GridDisplay,
     ReconstructionDisplay,
     ResultsDisplay,
     RetrievalDisplay,
@@ -326,6 +327,7 @@ def test_results_with_the_least_there_is():
         EmbeddingDisplay({"a": (np.ones((2, 2)), np.ones((2, 2)))}, np.arange(2)),
         RetrievalDisplay(np.ones((1, 9)), np.ones((1, 5, 3)), ["a"], np.ones(1)),
         ResultsDisplay([make_record("CPEP", "zero_shot", "unseen", 0.5)]),
+        GridDisplay(np.ones((1, 1)), [1], [1]),
     ],
     ids=lambda display: type(display).__name__,
 )
