@@ -1,7 +1,7 @@
 """Contrastive Pose-EMG Pre-training (CPEP) as scikit-learn estimators."""
 
 from ._version import __version__
-from .encoders import CPEP, MAE
+from .encoders import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
 from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
 from .zero_shot import ZeroShotClassifier
 
@@ -9,7 +9,11 @@ __all__ = [
     "CPEP",
     "MAE",
     "BandpassNotch",
+    "EMG2Pose",
     "InstanceNorm",
+    "NeuroPose",
+    "PoseT",
+    "VEMG2Pose",
     "Windower",
     "ZeroShotClassifier",
     "__version__",

@@ -17,7 +17,18 @@ from sklearn.utils.estimator_checks import (
 )
 
 import sk_cpep
-from sk_cpep import CPEP, MAE, BandpassNotch, InstanceNorm, Windower, ZeroShotClassifier
+from sk_cpep import (
+    CPEP,
+    MAE,
+    BandpassNotch,
+    EMG2Pose,
+    InstanceNorm,
+    NeuroPose,
+    PoseT,
+    VEMG2Pose,
+    Windower,
+    ZeroShotClassifier,
+)
 
 TRAINING = dict(max_epochs=2, batch_size=16, device="cpu", precision="float32")
 # scikit-learn's checks have windows of one sample: with 0.75, that one patch is hidden.
@@ -29,6 +40,22 @@ NETWORK = dict(
     n_decoder_layers=1,
     n_heads=2,
 )
+# A window of one sample has room for no context. Batches as large as the checks' data:
+# convolutions round by the number of windows beside, by more than the checks allow.
+ROLLOUT = dict(
+    batch_size=64,
+    sfreq=50,
+    strides=(1, 1, 1, 1),
+    kernel_sizes=(1, 1, 1, 1),
+    block_kernel_sizes=(1, 1),
+    d_model=8,
+    block_channels=4,
+    n_blocks=1,
+    d_features=4,
+    d_hidden=8,
+    early_stopping=False,
+)
+WITH_CONTEXT = dict(sfreq=100, strides=None, kernel_sizes=(1, 2, 3, 3))
 
 
 class Flat(BaseEstimator):
@@ -58,10 +85,34 @@ def cpep(patch_length=1):
     return CPEP(emg, mae(random_state=None), random_state=0, **TRAINING)
 
 
+def pose_transformer(**parameters):
+    network = {k: v for k, v in NETWORK.items() if k in PoseT().get_params()}
+    return PoseT(**network | TRAINING | {"random_state": 0} | parameters)
+
+
+def rollout(estimator, **parameters):
+    return estimator(**TRAINING | ROLLOUT | {"random_state": 0} | parameters)
+
+
+def neuropose(time_pools=(1, 1, 1)):
+    return NeuroPose(
+        time_pools=time_pools,
+        widths=(2, 4, 8),
+        n_residual_blocks=1,
+        early_stopping=False,
+        random_state=0,
+        **TRAINING,
+    )
+
+
 # On (n, n_times) as in scikit-learn's checks, and on windows (n, 4, 40).
 FLAT = [
     mae(),
     cpep(),
+    pose_transformer(),
+    rollout(EMG2Pose),
+    rollout(VEMG2Pose),
+    neuropose(),
     BandpassNotch(2, 90, 60, sfreq=200),
     BandpassNotch(2, 90, sfreq=200, phase="causal"),
     InstanceNorm("channel"),
@@ -72,6 +123,10 @@ FLAT = [
 WINDOWS = [
     mae(patch_length=8),
     cpep(patch_length=8),
+    pose_transformer(patch_length=8),
+    rollout(EMG2Pose, **WITH_CONTEXT),
+    rollout(VEMG2Pose, **WITH_CONTEXT),
+    neuropose((1, 2, 4)),
     BandpassNotch(2, 90, [50, 60], sfreq=200),
     BandpassNotch(2, 90, sfreq=200, phase="causal"),
     InstanceNorm("channel"),
@@ -79,6 +134,7 @@ WINDOWS = [
     Windower(40),
     ZeroShotClassifier(Mean(), n_neighbors=3),
 ]
+NEEDS_POSE = (CPEP, PoseT, EMG2Pose, VEMG2Pose, NeuroPose)
 REASON = "changes the number of samples"
 EXPECTED_FAILURES = {
     "check_methods_sample_order_invariance": REASON,
@@ -148,11 +204,11 @@ class Case:
         rng = np.random.default_rng(0)
         self.X = rng.normal(size=(12, 4, 40)).astype(np.float32)
         self.y = None
-        if isinstance(estimator, CPEP):
+        if isinstance(estimator, NEEDS_POSE):
             self.y = rng.normal(size=(12, 3, 10)).astype(np.float32)
         if isinstance(estimator, ZeroShotClassifier):
             self.y = np.arange(12) % 3
-        self.learns = isinstance(estimator, (MAE, CPEP))
+        self.learns = isinstance(estimator, (MAE, *NEEDS_POSE))
 
     def fit(self, X=None, y=None):
         X = self.X if X is None else X
@@ -335,7 +391,7 @@ def check_empty(case):
 def check_one_sample(case):
     assert case.result(case.fit(), case.X[:1]).shape[0] == 1
     y = None if case.y is None else case.y[:1]
-    if isinstance(case.estimator, CPEP):
+    if isinstance(case.estimator, (CPEP, NeuroPose)):
         with pytest.raises(ValueError, match="n_samples=1"):
             case.fit(case.X[:1], y)
     else:

@@ -1,6 +1,19 @@
-"""The method's estimators: masked autoencoder and pose-EMG alignment."""
+"""The method's estimators, and the supervised pose regressors beside them."""
 
 from ._cpep import CPEP
+from ._emg2pose import EMG2Pose
+from ._hand_model import load_hand_model
 from ._mae import MAE
+from ._neuropose import NeuroPose
+from ._pose_transformer import PoseT
+from ._vemg2pose import VEMG2Pose
 
-__all__ = ["CPEP", "MAE"]
+__all__ = [
+    "CPEP",
+    "MAE",
+    "EMG2Pose",
+    "NeuroPose",
+    "PoseT",
+    "VEMG2Pose",
+    "load_hand_model",
+]

@@ -15,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import (
     CallbackSupportMixin,
@@ -32,13 +32,20 @@ from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, weights_of
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
-from ._windows import read_poses, read_windows
+from ._windows import (
+    PairedPoseMixin,
+    check_pairs,
+    read_groups,
+    read_ring,
+    read_windows,
+)
 
 
 class CPEP(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    PairedPoseMixin,
     PickledWeightsMixin,
     BaseEstimator,
 ):
@@ -95,6 +102,11 @@ class CPEP(
     ring_channels : int or array-like of int, default=None
         Which channels are the ring: the first so many, or their indices in order
         round the limb. None is all channels.
+
+    electrode_shift : float, default=0.0
+        Likewise, the ring is turned by up to this part of the distance of two
+        electrodes either way, at most 1; the signal in between is interpolated
+        linearly, which suits envelopes. 0 is the paper's.
 
     amplitude_jitter : float, default=0.0
         While pre-training the EMG encoder and aligning, each channel is multiplied by
@@ -240,6 +252,7 @@ class CPEP(
             "array-like",
             None,
         ],
+        "electrode_shift": [Interval(Real, 0, 1, closed="both")],
         "amplitude_jitter": [Interval(Real, 0, None, closed="left")],
         "time_shift": [Interval(Integral, 0, None, closed="left")],
         "noise": [Interval(Real, 0, None, closed="left")],
@@ -266,6 +279,7 @@ class CPEP(
         train_pose=False,
         channel_rotation=1,
         ring_channels=None,
+        electrode_shift=0.0,
         amplitude_jitter=0.0,
         time_shift=0,
         noise=0.0,
@@ -301,6 +315,7 @@ class CPEP(
         self.train_pose = train_pose
         self.channel_rotation = channel_rotation
         self.ring_channels = ring_channels
+        self.electrode_shift = electrode_shift
         self.amplitude_jitter = amplitude_jitter
         self.time_shift = time_shift
         self.noise = noise
@@ -359,6 +374,7 @@ class CPEP(
         X = read_windows(self, X, reset=True)
         P = self._read_poses(y, reset=True)
         check_pairs(X, P)
+        check_contrast(X)
         groups = read_groups(groups, X)
         if self.center_pose and self.train_pose:
             raise ValueError(
@@ -403,6 +419,7 @@ class CPEP(
         return Augmentation(
             channel_rotation=self.channel_rotation,
             ring=read_ring(self.ring_channels, self.n_channels_in_),
+            electrode_shift=self.electrode_shift,
             amplitude_jitter=self.amplitude_jitter,
             time_shift=self.time_shift,
             noise=self.noise,
@@ -525,6 +542,7 @@ class CPEP(
         X = read_windows(self, X, reset=False)
         P = self._read_poses(y, reset=False)
         check_pairs(X, P)
+        check_contrast(X)
         U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
         return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
 
@@ -542,24 +560,6 @@ class CPEP(
         self.module_.to(device)
         self.module_.eval()
         return map_batches(function, windows, device=device, batch_size=self.batch_size)
-
-    def _read_poses(self, P, reset):
-        if self.pose_transformer is not None and P is not None:
-            if reset:
-                self.pose_transformer_ = clone(self.pose_transformer).fit(P)
-            P = self.pose_transformer_.transform(P)
-        elif reset:
-            self.pose_transformer_ = None
-        P = read_poses(P)
-        if reset:
-            self.n_joints_in_, self.n_pose_times_in_ = P.shape[1:]
-        expected = (self.n_joints_in_, self.n_pose_times_in_)
-        if tuple(P.shape[1:]) != expected:
-            raise ValueError(
-                f"P has windows of {P.shape[1]} joints x {P.shape[2]} samples, but "
-                f"CPEP was fitted on {expected[0]} x {expected[1]}."
-            )
-        return P
 
     @property
     def _n_features_out(self):
@@ -613,61 +613,13 @@ def copy_weights(source, target):
     target.load_state_dict(source.state_dict())
 
 
-def read_ring(ring_channels, n_channels):
-    """The channels of the ring of electrodes, in order, as a tuple; None is all.
-
-    Parameters
-    ----------
-    ring_channels : int, array-like of int or None
-        The first so many channels, or indices.
-
-    n_channels : int
-        Channels of a window.
-
-    Returns
-    -------
-    ring : tuple of int or None
-    """
-    if ring_channels is None:
-        return None
-    if np.ndim(ring_channels) == 0:
-        ring_channels = range(ring_channels)
-    ring = tuple(int(channel) for channel in ring_channels)
-    if len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
-        raise ValueError(
-            f"ring_channels={ring} must be different channels among the {n_channels} "
-            f"of the windows, 0 to {n_channels - 1}."
-        )
-    return ring
-
-
-def check_pairs(X, P):
-    """Refuse EMG and pose that do not pair, or are too few to tell apart."""
-    n_emg, n_pose = X.shape[0], P.shape[0]
-    if n_emg != n_pose:
-        raise ValueError(
-            f"X and P must pair row by row, got {n_emg} EMG windows and {n_pose} pose "
-            "windows. Window both in the same way: make_windows(X, P, ...), or "
-            "pose_transformer=Windower(...) beside a Windower in the pipeline."
-        )
-    if n_emg < 2:
+def check_contrast(X):
+    """Refuse windows that are too few to tell apart."""
+    if X.shape[0] < 2:
         raise ValueError(
             f"CPEP contrasts windows with each other and needs 2 at the least, got "
-            f"n_samples={n_emg}."
+            f"n_samples={X.shape[0]}."
         )
-
-
-def read_groups(groups, X):
-    """Groups as an array with one entry a window, or None."""
-    if groups is None:
-        return None
-    groups = column_or_1d(groups)
-    if len(groups) != X.shape[0]:
-        raise ValueError(
-            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
-            "person of each window."
-        )
-    return groups
 
 
 def nearest_rows(U, V, block=1024):

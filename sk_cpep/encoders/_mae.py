@@ -413,17 +413,22 @@ class MAE(
 
 
 def check_config(config):
-    """Refuse sizes that make no network, saying what to change."""
-    if config.n_tokens == 0:
-        raise ValueError(
-            f"patch_length={config.patch_length} is longer than the windows, "
-            f"n_times={config.n_times}. Use shorter patches or longer windows."
-        )
+    """Refuse sizes that make no autoencoder, saying what to change."""
+    check_encoder(config)
     if config.n_masked == 0:
         raise ValueError(
             f"mask_ratio={config.mask_ratio} of {config.n_tokens} patches (windows of "
             f"{config.n_times} samples, patch_length={config.patch_length}) hides "
             "none. Use a higher mask_ratio or shorter patches."
+        )
+
+
+def check_encoder(config):
+    """Refuse sizes that make no encoder."""
+    if config.n_tokens == 0:
+        raise ValueError(
+            f"patch_length={config.patch_length} is longer than the windows, "
+            f"n_times={config.n_times}. Use shorter patches or longer windows."
         )
     if config.d_model % config.n_heads or config.d_model % 2:
         raise ValueError(

@@ -1,10 +1,12 @@
 """The training parameters that every network estimator shares."""
 
+import os
 import warnings
+from dataclasses import fields
 from numbers import Integral, Real
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ..training import TrainingPlan, resolve_device, resolve_precision
 
@@ -25,24 +27,53 @@ TRAINING_CONSTRAINTS = {
     "verbose": ["verbose"],
 }
 
+POSE_REGRESSOR_CONSTRAINTS = {
+    "pose_transformer": [HasMethods(["fit", "transform"]), None],
+    "channel_rotation": [Interval(Integral, 0, None, closed="left")],
+    "ring_channels": [
+        Interval(Integral, 1, None, closed="left"),
+        "array-like",
+        None,
+    ],
+}
 
-def training_plan(estimator, *, min_batch=1):
-    """The estimator's parameters as a plan for the engine."""
+# The baselines of emg2pose train with Adam at a constant rate, without weight decay.
+BASELINE_CONSTRAINTS = {
+    "sfreq": [Interval(Real, 0, None, closed="neither")],
+    "hand_model": [str, os.PathLike, None],
+    "fingertip_weight": [Interval(Real, 0, None, closed="left")],
+    "gradient_clip": [Interval(Real, 0, None, closed="neither"), None],
+    **POSE_REGRESSOR_CONSTRAINTS,
+    **{
+        name: constraint
+        for name, constraint in TRAINING_CONSTRAINTS.items()
+        if name not in ("weight_decay", "restart_period")
+    },
+}
+
+
+def training_plan(estimator, *, min_batch=1, **choices):
+    """The estimator's parameters as a plan for the engine.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its parameters that are fields of the plan are taken.
+
+    min_batch : int, default=1
+
+    **choices
+        Fields of the plan that are no parameters of the estimator.
+    """
     device = resolve_device(estimator.device)
+    names = {field.name for field in fields(TrainingPlan)} - {"device", *choices}
+    parameters = estimator.get_params(deep=False)
+    given = {name: value for name, value in parameters.items() if name in names}
     return TrainingPlan(
-        lr=estimator.lr,
-        weight_decay=estimator.weight_decay,
-        batch_size=estimator.batch_size,
-        max_epochs=estimator.max_epochs,
-        restart_period=estimator.restart_period,
-        early_stopping=estimator.early_stopping,
-        validation_fraction=estimator.validation_fraction,
-        n_iter_no_change=estimator.n_iter_no_change,
-        tol=estimator.tol,
+        **given | choices,
         min_batch=min_batch,
         device=device,
         dtype=resolve_precision(estimator.precision, device),
-        verbose=estimator.verbose,
     )
 
 

@@ -1,8 +1,9 @@
 """Reading windows: what the encoders accept, and what they say when they don't."""
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 
 def read_windows(estimator, X, *, reset):
@@ -35,7 +36,7 @@ def read_windows(estimator, X, *, reset):
     return X
 
 
-def read_poses(P, *, name="P"):
+def read_poses(P, *, reader, name="P"):
     """Validate pose windows.
 
     Parameters
@@ -43,20 +44,101 @@ def read_poses(P, *, name="P"):
     P : array-like of shape (n_windows, n_joints, n_pose_times), or 2-D or 1-D
         Two dimensions are one joint, one dimension is one joint at one time.
 
+    reader : str
+        Name of the class that reads them.
+
+    name : str, default="P"
+        What they are called there.
+
     Returns
     -------
     P : array-like of shape (n_windows, n_joints, n_pose_times)
     """
     if P is None:
         raise ValueError(
-            "CPEP requires y to be passed, but the target y is None: give the pose "
-            "windows, fit(X_emg, P_pose)."
+            f"{reader} requires y to be passed, but the target y is None: give the "
+            "pose windows, fit(X_emg, P_pose)."
         )
     refuse_recordings(P, name)
     if is_lazy(P):
         return P
     P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
     return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+
+
+class PairedPoseMixin:
+    """Read the pose that is paired with EMG, by way of `pose_transformer`."""
+
+    def _read_poses(self, P, reset):
+        if self.pose_transformer is not None and P is not None:
+            if reset:
+                self.pose_transformer_ = clone(self.pose_transformer).fit(P)
+            P = self.pose_transformer_.transform(P)
+        elif reset:
+            self.pose_transformer_ = None
+        name = type(self).__name__
+        P = read_poses(P, reader=name)
+        if reset:
+            self.n_joints_in_, self.n_pose_times_in_ = P.shape[1:]
+        expected = (self.n_joints_in_, self.n_pose_times_in_)
+        if tuple(P.shape[1:]) != expected:
+            raise ValueError(
+                f"P has windows of {P.shape[1]} joints x {P.shape[2]} samples, but "
+                f"{name} was fitted on {expected[0]} x {expected[1]}."
+            )
+        return P
+
+
+def read_ring(ring_channels, n_channels):
+    """The channels of the ring of electrodes, in order, as a tuple; None is all.
+
+    Parameters
+    ----------
+    ring_channels : int, array-like of int or None
+        The first so many channels, or indices.
+
+    n_channels : int
+        Channels of a window.
+
+    Returns
+    -------
+    ring : tuple of int or None
+    """
+    if ring_channels is None:
+        return None
+    if np.ndim(ring_channels) == 0:
+        ring_channels = range(ring_channels)
+    ring = tuple(int(channel) for channel in ring_channels)
+    if len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
+        raise ValueError(
+            f"ring_channels={ring} must be different channels among the {n_channels} "
+            f"of the windows, 0 to {n_channels - 1}."
+        )
+    return ring
+
+
+def check_pairs(X, P):
+    """Refuse EMG and pose windows that do not pair."""
+    n_emg, n_pose = X.shape[0], P.shape[0]
+    if n_emg != n_pose:
+        raise ValueError(
+            f"X and P must pair row by row, got {n_emg} EMG windows and {n_pose} pose "
+            "windows. Window both in the same way: make_windows(X, P, ...), or "
+            "pose_transformer=Windower(...) beside a Windower in the pipeline."
+        )
+
+
+def read_groups(groups, X):
+    """Groups as an array with one entry a window, or None."""
+    if groups is None:
+        return None
+    groups = column_or_1d(groups)
+    if len(groups) != X.shape[0]:
+        raise ValueError(
+            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
+            "person of each window."
+        )
+    return groups
 
 
 def refuse_recordings(X, name):

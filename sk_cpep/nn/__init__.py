@@ -1,26 +1,58 @@
-"""The networks and losses of the paper, in plain ``torch.nn``."""
+"""The networks and losses of the paper and its baselines, in plain ``torch.nn``."""
 
 from ._alignment import AlignmentConfig, PoseEMGAlignment
-from ._augmentation import Augmentation, rotate_channels, shift_time
+from ._augmentation import (
+    Augmentation,
+    rotate_channels,
+    shift_electrodes,
+    shift_time,
+)
+from ._hand_model import HandModel
 from ._losses import info_nce, masked_mse
 from ._mae import Encoder, MAEConfig, MaskedAutoencoder
 from ._masking import n_masked_tokens, random_mask
+from ._neuropose import NeuroPoseConfig, NeuroPoseNet, neuropose_time_pools
 from ._patches import n_patches, patchify, unpatchify
+from ._pose_losses import (
+    PoseLoss,
+    fingertip_distance,
+    mean_absolute_error,
+    mean_squared_error,
+)
+from ._pose_transformer import PoseTransformer, PoseTransformerConfig
+from ._rollout import PoseRollout, RolloutConfig
+from ._tds import TDSConfig, TDSFeaturizer, tds_sizes
 
 __all__ = [
     "AlignmentConfig",
     "Augmentation",
     "Encoder",
+    "HandModel",
     "MAEConfig",
     "MaskedAutoencoder",
+    "NeuroPoseConfig",
+    "NeuroPoseNet",
     "PoseEMGAlignment",
+    "PoseLoss",
+    "PoseRollout",
+    "PoseTransformer",
+    "PoseTransformerConfig",
+    "RolloutConfig",
+    "TDSConfig",
+    "TDSFeaturizer",
+    "fingertip_distance",
     "info_nce",
     "masked_mse",
+    "mean_absolute_error",
+    "mean_squared_error",
     "n_masked_tokens",
     "n_patches",
+    "neuropose_time_pools",
     "patchify",
     "random_mask",
     "rotate_channels",
+    "shift_electrodes",
     "shift_time",
+    "tds_sizes",
     "unpatchify",
 ]

@@ -18,6 +18,11 @@ class Augmentation:
     ring : tuple of int, default=None
         The channels that form the ring, in order round the limb. None is all.
 
+    electrode_shift : float, default=0.0
+        The ring is turned by a part of the distance of two electrodes drawn uniformly
+        from ``-electrode_shift`` to ``electrode_shift``, at most 1; the signal between
+        two electrodes is interpolated linearly.
+
     amplitude_jitter : float, default=0.0
         Each channel is multiplied by ``exp(amplitude_jitter * normal)``.
 
@@ -34,6 +39,7 @@ class Augmentation:
 
     channel_rotation: int = 0
     ring: tuple | None = None
+    electrode_shift: float = 0.0
     amplitude_jitter: float = 0.0
     time_shift: int = 0
     noise: float = 0.0
@@ -55,6 +61,8 @@ class Augmentation:
         """
         if self.channel_rotation:
             x = rotate_channels(x, self.channel_rotation, self.ring, generator)
+        if self.electrode_shift:
+            x = shift_electrodes(x, self.electrode_shift, self.ring, generator)
         if self.time_shift:
             x = shift_time(x, self.time_shift, generator)
         if self.amplitude_jitter:
@@ -94,6 +102,34 @@ def rotate_channels(x, max_steps, ring=None, generator=None):
     source = torch.arange(C, device=x.device).repeat(B, 1)  # (B, C)
     source[:, ring] = ring[places]
     return x.gather(1, source.unsqueeze(-1).expand(-1, -1, T))
+
+
+def shift_electrodes(x, max_shift, ring=None, generator=None):
+    """Turn the ring of electrodes of each window by less than their distance.
+
+    Parameters
+    ----------
+    x : tensor of shape (B, C, T)
+
+    max_shift : float
+        In distances of two electrodes, at most 1.
+
+    ring : sequence of int, default=None
+        Channels of the ring in order; the others stay. None is all.
+
+    generator : torch.Generator, default=None
+
+    Returns
+    -------
+    x : tensor of shape (B, C, T)
+    """
+    B, C, _ = x.shape
+    ring = torch.as_tensor(range(C) if ring is None else ring, device=x.device)
+    draw = torch.rand((B, 1, 1), generator=generator, device=x.device)
+    shift = max_shift * (2 * draw - 1)
+    around = x[:, ring]  # (B, R, T)
+    neighbour = torch.where(shift > 0, around.roll(1, 1), around.roll(-1, 1))
+    return x.index_copy(1, ring, torch.lerp(around, neighbour, shift.abs()))
 
 
 def shift_time(x, max_shift, generator=None):

@@ -3,13 +3,14 @@
 from ._batches import BatchIterator, WindowBatches, map_batches
 from ._callbacks import EpochHook, StopTraining
 from ._device import resolve_device, resolve_precision, seeded
-from ._objectives import Alignment, Reconstruction
+from ._objectives import Alignment, PoseRegression, Reconstruction
 from ._train import TrainingPlan, train
 
 __all__ = [
     "Alignment",
     "BatchIterator",
     "EpochHook",
+    "PoseRegression",
     "Reconstruction",
     "StopTraining",
     "TrainingPlan",

@@ -64,3 +64,42 @@ class Alignment(nn.Module):
             x = self.augment(x, generator)
         v = p if self.poses_embedded else self.alignment.embed_pose(p)
         return self.alignment.loss(x, v)
+
+
+class PoseRegression(nn.Module):
+    """Predict the poses of (augmented) EMG windows.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        ``network(x, initial_pose)`` predicts the pose from its sample
+        ``network.pose_start`` on; ``network.needs_initial_pose`` says whether it is
+        told the pose at that sample.
+
+    loss : callable
+        Of predicted pose, true pose and mask.
+
+    augment : Augmentation
+    """
+
+    def __init__(self, network, loss, augment):
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.augment = augment
+
+    def forward(self, x, p, mask=None, generator=None):
+        """Loss of a batch of EMG (B, C, T) and poses (B, J, T_p).
+
+        Samples at which a mask (B, T_p) is 0 do not count; nor do windows whose
+        initial pose is needed and is such a sample.
+        """
+        if self.training:
+            x = self.augment(x, generator)
+        p = p[:, :, self.network.pose_start :]
+        mask = None if mask is None else mask[:, self.network.pose_start :] > 0
+        initial_pose = None
+        if self.network.needs_initial_pose:
+            initial_pose = p[:, :, 0]
+            mask = None if mask is None else mask & mask[:, :1]
+        return self.loss(self.network(x, initial_pose), p, mask)

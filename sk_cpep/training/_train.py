@@ -1,10 +1,10 @@
-"""One engine for every network: AdamW, cosine warm restarts, whole batches."""
+"""One engine for every network: optimizer, schedule, whole batches."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
@@ -12,17 +12,24 @@ from ._batches import BatchIterator, WindowBatches
 from ._callbacks import FiniteLoss, LearningRate, Progress, StopEarly, StopTraining
 from ._net import LossNet
 
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """How a network is trained; the defaults are the paper's (section 4.2).
 
     `restart_period` (epochs from one warm restart of the learning rate to the next)
-    is not given there; None is `max_epochs`.
+    is not given there; None is `max_epochs`. `optimizer` is "adamw" or "adam",
+    `schedule` "cosine" (with warm restarts) or "constant"; `gradient_clip` is the
+    largest norm of the gradient, None does not clip.
     """
 
     lr: float = 1e-4
     weight_decay: float = 1e-5
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    gradient_clip: float | None = None
     batch_size: int = 256
     max_epochs: int = 100
     restart_period: int | None = None
@@ -36,7 +43,17 @@ class TrainingPlan:
     verbose: int = 0
 
 
-def train(module, arrays, plan, *, rng, groups=None, description="", callbacks=()):
+def train(
+    module,
+    arrays,
+    plan,
+    *,
+    rng,
+    groups=None,
+    valid_rows=None,
+    description="",
+    callbacks=(),
+):
     """Train a module whose output is the loss.
 
     Parameters
@@ -56,6 +73,9 @@ def train(module, arrays, plan, *, rng, groups=None, description="", callbacks=(
     groups : array of shape (n,), default=None
         Given, a batch holds rows of one group only.
 
+    valid_rows : int array, default=None
+        Rows to validate on, with early stopping. None draws them.
+
     description : str, default=""
         What is being trained, for the progress bar.
 
@@ -68,7 +88,11 @@ def train(module, arrays, plan, *, rng, groups=None, description="", callbacks=(
         ``lr`` and ``seconds``.
     """
     common = {"device": plan.device, "groups": groups}
-    train_rows, valid_rows = split_rows(arrays[0].shape[0], plan, rng)
+    n_rows = arrays[0].shape[0]
+    if valid_rows is None:
+        train_rows, valid_rows = split_rows(n_rows, plan, rng)
+    else:
+        train_rows = np.setdiff1d(np.arange(n_rows), valid_rows)
     batches = WindowBatches(*arrays, rows=train_rows, **common)
     valid = None
     if valid_rows is not None:
@@ -121,7 +145,7 @@ def split_rows(n_rows, plan, rng):
 
 def _optimizer(plan):
     return {
-        "optimizer": torch.optim.AdamW,
+        "optimizer": OPTIMIZERS[plan.optimizer],
         "lr": plan.lr,
         "optimizer__weight_decay": plan.weight_decay,
         "optimizer__fused": plan.device.type in ("cpu", "cuda"),
@@ -130,19 +154,28 @@ def _optimizer(plan):
 
 
 def _callbacks(plan, description, n_batches, extra):
-    period = plan.restart_period or plan.max_epochs
-    schedule = LRScheduler(
-        CosineAnnealingWarmRestarts,
-        step_every="batch",
-        event_name=None,
-        T_0=period * n_batches,
-    )
-    callbacks = [LearningRate(), FiniteLoss(), schedule, *extra]
+    callbacks = [LearningRate(), FiniteLoss()]
+    if plan.schedule == "cosine":
+        callbacks.append(
+            _warm_restarts(plan.restart_period or plan.max_epochs, n_batches)
+        )
+    if plan.gradient_clip is not None:
+        callbacks.append(GradientNormClipping(plan.gradient_clip))
+    callbacks += extra
     if plan.early_stopping:
         callbacks.append(StopEarly(plan.n_iter_no_change, plan.tol))
     if plan.verbose:
         callbacks.append(Progress(description, n_batches))
     return callbacks
+
+
+def _warm_restarts(period, n_batches):
+    return LRScheduler(
+        CosineAnnealingWarmRestarts,
+        step_every="batch",
+        event_name=None,
+        T_0=period * n_batches,
+    )
 
 
 def _run(net, batches):

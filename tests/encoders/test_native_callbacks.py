@@ -6,7 +6,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from sk_cpep import InstanceNorm
+from sk_cpep import InstanceNorm, PoseT
 
 pytest.importorskip(
     "sklearn.callback", reason="scikit-learn has callbacks from version 1.9 on"
@@ -82,6 +82,15 @@ def test_a_mae_alone(windows, small_mae):
     assert record.begun == [("MAE.fit",), epoch, epoch]
     assert record.ended == [epoch, epoch, ("MAE.fit",)]
     assert mae.n_iter_ == 2
+
+
+def test_a_pose_regressor(windows):
+    record = Record()
+    sizes = dict(patch_length=5, d_model=8, n_layers=1, n_heads=2, device="cpu")
+    PoseT(max_epochs=2, **sizes).set_callbacks(record).fit(*windows[:2])
+    epoch = ("PoseT.fit", "PoseT.epoch")
+    assert record.begun == [("PoseT.fit",), epoch, epoch]
+    assert record.ended == [epoch, epoch, ("PoseT.fit",)]
 
 
 def test_nested_down_to_the_epoch(windows, small_cpep):

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sk_cpep.nn import Augmentation, rotate_channels, shift_time
+from sk_cpep.nn import (
+    Augmentation,
+    rotate_channels,
+    shift_electrodes,
+    shift_time,
+)
 
 
 def seeded(seed=0):
@@ -53,6 +59,34 @@ def test_rotation_is_uniform():
     steps, counts = np.unique(steps_of(x, rotated, list(range(5))), return_counts=True)
     assert_array_equal(steps, [-2, -1, 0, 1, 2])
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(5000 * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize("ring", [None, [0, 1, 2], [4, 0, 2, 1]])
+def test_electrodes_are_shifted_along_the_ring(ring):
+    x = windows(B=2000, C=6)
+    shifted = shift_electrodes(torch.from_numpy(x), 0.5, ring, seeded()).numpy()
+    inside = list(range(6)) if ring is None else ring
+    outside = [c for c in range(6) if c not in inside]
+    assert_array_equal(shifted[:, outside], x[:, outside])
+    part, moved = x[:, inside].astype(float), shifted[:, inside].astype(float)
+    shifts = []
+    for sign in (1, -1):  # the best share of the neighbour, by least squares
+        step = np.roll(part, sign, axis=1) - part
+        share = ((moved - part) * step).sum((1, 2)) / (step**2).sum((1, 2))
+        error = np.abs(part + share[:, None, None] * step - moved).max((1, 2))
+        fits = (error < 1e-5) & (share >= -1e-6)
+        shifts.append(np.where(fits, sign * share, np.nan))
+    shift = np.where(np.isnan(shifts[0]), shifts[1], shifts[0])
+    assert not np.isnan(shift).any()
+    assert scipy.stats.kstest(shift, scipy.stats.uniform(-0.5, 1).cdf).pvalue > 1e-3
+
+
+def test_electrodes_shifted_by_hand():
+    x = torch.tensor([0.0, 3.0, 6.0, 50.0]).reshape(1, 4, 1).expand(40, -1, -1)
+    a, b, c, other = shift_electrodes(x, 1.0, [0, 1, 2], seeded())[:, :, 0].T
+    assert_allclose(a + b + c, 9, rtol=1e-6)  # what one loses, its neighbour gets
+    assert_array_equal(other, 50)
+    assert a.max() > 3  # part of the 6 that stands before it on the ring
 
 
 def test_shift_by_hand():
@@ -106,7 +140,7 @@ def test_nothing_happens_by_default():
 
 
 def test_all_at_once_is_reproducible_and_leaves_the_batch():
-    augment = Augmentation(1, (0, 1, 2), 0.1, 1, 0.1, 0.1)
+    augment = Augmentation(1, (0, 1, 2), 0.5, 0.1, 1, 0.1, 0.1)
     x = torch.from_numpy(windows())
     before = x.clone()
     first, again, other = (augment(x, seeded(seed)) for seed in (1, 1, 2))
