@@ -1,0 +1,229 @@
+"""How fast windows are read: from a pack, and from where else they could lie.
+
+``python -m benchmarks.reading`` writes a small corpus in emg2pose's format, packs it,
+and reads the same random windows of 2 s (EMG of 16 channels, pose of 20 joints at
+200 Hz, both as float32 batches) from
+
+* the pack, as :func:`sk_cpep.datasets.load_pack` gives it, when each block is read for
+  the first time and compared with its checksum, and from then on;
+* the published files: slices of rows by h5py, all files held open;
+* one memory-mapped ``.npy`` file per recording and kind, in the pack's precision;
+* arrays in memory, in float32.
+
+Everything is in the page cache: what is compared is the work, not the disk. The others
+fill a new array for each batch; the pack takes memory of batches that are let go. It
+prints windows per second, and the ratio of the pack to each. ``--compression gzip`` stores the
+corpus as the published one seems to be, in compressed chunks.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from sk_cpep.datasets import (
+    load_pack,
+    pack_emg2pose,
+    read_emg2pose_metadata,
+    write_emg2pose_corpus,
+)
+
+POSE_STEP = 10
+STAGES = ["ShakaVulcanPeace", "HandClawGraspFlicks"]
+PEERS = {
+    "h5py": "h5py, rows of the published files",
+    "npy": ".npy, memory-mapped",
+    "ram": "in memory",
+}
+
+
+class PackReader:
+    """Windows of the pack, by the package."""
+
+    def __init__(self, folder, size):
+        self.data = load_pack(folder, size=size)
+
+    def __call__(self, recordings, starts, size):
+        emg, pose = self.data.emg.source, self.data.pose.source
+        return (
+            emg.read(recordings, starts, size),
+            pose.read(recordings, starts // POSE_STEP, size // POSE_STEP),
+        )
+
+
+class SliceReader:
+    """Windows of one array per recording and kind."""
+
+    def __init__(self, emg, pose):
+        self.emg, self.pose = emg, pose
+
+    def __call__(self, recordings, starts, size):
+        batch = empty_batch(len(starts), size)
+        for k, (recording, start) in enumerate(zip(recordings, starts)):
+            batch[0][k] = self.emg[recording][:, start : start + size]
+            first = start // POSE_STEP
+            batch[1][k] = self.pose[recording][:, first : first + size // POSE_STEP]
+        return batch
+
+
+class H5pyReader:
+    """Windows of the published files, a slice of rows each."""
+
+    def __init__(self, paths):
+        self.series = [h5py.File(path, "r")["emg2pose/timeseries"] for path in paths]
+
+    def __call__(self, recordings, starts, size):
+        batch = empty_batch(len(starts), size)
+        for k, (recording, start) in enumerate(zip(recordings, starts)):
+            rows = self.series[recording][start : start + size]
+            batch[0][k] = rows["emg"].T
+            batch[1][k] = rows["joint_angles"][::POSE_STEP].T
+        return batch
+
+
+def empty_batch(n_windows, size):
+    """Room for EMG and pose."""
+    return (
+        np.empty((n_windows, 16, size), dtype=np.float32),
+        np.empty((n_windows, 20, size // POSE_STEP), dtype=np.float32),
+    )
+
+
+def read_whole(paths):
+    """EMG and pose of whole recordings, float32."""
+    emg, pose = [], []
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            rows = file["emg2pose/timeseries"][:]
+        emg.append(np.ascontiguousarray(rows["emg"].T))
+        angles = rows["joint_angles"][::POSE_STEP].T
+        pose.append(np.ascontiguousarray(angles, dtype=np.float32))
+    return emg, pose
+
+
+def save_npy(folder, arrays, dtype):
+    """Arrays as ``.npy`` files, memory-mapped."""
+    folder.mkdir()
+    for number, x in enumerate(arrays):
+        np.save(folder / f"{number}.npy", x.astype(dtype))
+    return [np.load(folder / f"{n}.npy", mmap_mode="r") for n in range(len(arrays))]
+
+
+def random_windows(lengths, n_windows, size, seed=0):
+    """Recordings and first samples, on the grid of the pose."""
+    rng = np.random.default_rng(seed)
+    recordings = rng.integers(len(lengths), size=n_windows)
+    starts = rng.integers((np.array(lengths)[recordings] - size) // POSE_STEP + 1)
+    return recordings, starts * POSE_STEP
+
+
+def read_all(reader, recordings, starts, size, batch_size):
+    """Read windows in batches; seconds."""
+    started = time.perf_counter()
+    for first in range(0, len(starts), batch_size):
+        chosen = slice(first, first + batch_size)
+        reader(recordings[chosen], starts[chosen], size)
+    return time.perf_counter() - started
+
+
+def check_same(readers, recordings, starts, size):
+    """Every reader gives the same windows, up to half precision."""
+    expected = readers["ram"](recordings, starts, size)
+    for name, reader in readers.items():
+        for x, reference in zip(reader(recordings, starts, size), expected):
+            if not np.allclose(x, reference, rtol=1e-3, atol=1e-4):
+                raise RuntimeError(f"{name} does not read the same windows.")
+
+
+def measure(folder, args):
+    """Seconds of every way to read, one a repeat."""
+    root = folder / "corpus"
+    write_emg2pose_corpus(
+        root,
+        3,
+        stages=STAGES,
+        n_sessions=1,
+        seconds=args.seconds,
+        compression=None if args.compression == "none" else args.compression,
+        random_state=0,
+    )
+    pack_emg2pose(root, folder / "pack", filter=None, emg_dtype=args.emg_dtype)
+    paths = [root / f"{n}.hdf5" for n in read_emg2pose_metadata(root)["filename"]]
+    emg, pose = read_whole(paths)
+    readers = {
+        "h5py": H5pyReader(paths),
+        "npy": SliceReader(
+            save_npy(folder / "emg", emg, args.emg_dtype),
+            save_npy(folder / "pose", pose, np.float32),
+        ),
+        "ram": SliceReader(emg, pose),
+        "pack": PackReader(folder / "pack", args.size),
+    }
+    lengths = [x.shape[1] for x in emg]
+    windows = random_windows(lengths, args.windows, args.size)
+    check_same(readers, *(w[:8] for w in windows), args.size)
+    seconds = {"first": [], **{name: [] for name in readers}}
+    for _ in range(args.repeats):  # in turn, so that drift of the machine is shared
+        for name in seconds:
+            reader = readers.get(name) or PackReader(folder / "pack", args.size)
+            took = read_all(reader, *windows, args.size, args.batch_size)
+            seconds[name].append(took)
+    return seconds
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reading")
+    parser.add_argument("--windows", type=int, default=1024)
+    parser.add_argument("--size", type=int, default=4000, help="samples of a window")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="length of the 12 recordings"
+    )
+    parser.add_argument("--emg-dtype", default="float16")
+    parser.add_argument(
+        "--compression", choices=["none", "gzip", "lzf"], default="none"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = measure(Path(folder), args)
+    report(seconds, args)
+
+
+def report(seconds, args):
+    """Print the table and the ratios; medians over the repeats."""
+    rates = {
+        name: args.windows / statistics.median(times) for name, times in seconds.items()
+    }
+    ratios = {name: ratio(seconds, name) for name in PEERS}
+    figures = {
+        "compression": args.compression,
+        "emg_dtype": args.emg_dtype,
+        "windows per second": rates,
+        "speed of the pack / of the peer": ratios,
+    }
+    names = {"first": "pack, first reading", "pack": "pack"} | PEERS
+    print(f"EMG and pose, {args.size} samples; corpus compressed by {args.compression}")
+    for name, title in names.items():
+        print(f"{title:34s} {rates[name]:9.0f} windows/s")
+    for peer, title in PEERS.items():
+        print(f"speed of the pack / {title}: {ratios[peer]:.2f}")
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(figures, file, indent=1)
+
+
+def ratio(seconds, peer):
+    """Median over the repeats of how much faster the pack is in the same repeat."""
+    return statistics.median(a / b for a, b in zip(seconds[peer], seconds["pack"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The command line: pack, and how it says what went wrong."""
+
+import pytest
+
+from sk_cpep import _cli
+from sk_cpep._cli import main
+from sk_cpep.datasets import (
+    load_pack,
+    pack_emg2pose,
+    read_emg2pose_metadata,
+    write_emg2pose_corpus,
+)
+from sk_cpep.preprocessing import BandpassNotch
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Six recordings of about 1 s."""
+    return write_emg2pose_corpus(
+        tmp_path_factory.mktemp("corpus") / "emg2pose",
+        3,
+        stages=["ShakaVulcanPeace"],
+        n_sessions=1,
+        seconds=1.0,
+        random_state=0,
+    )
+
+
+@pytest.fixture
+def pack(corpus, tmp_path):
+    """``python -m sk_cpep pack`` in this process."""
+    return lambda *args: main(["pack", str(corpus), str(tmp_path / "out"), *args])
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_pack(corpus, pack, tmp_path, capsys):
+    assert pack() == 0
+    shown = capsys.readouterr()
+    assert "out: 6 of 6 recordings, 0.00 hours" in shown.out
+    assert "0 were there before" in shown.out
+    assert "Packing: 100%" in shown.err
+    pack_emg2pose(corpus, tmp_path / "same", filter=BandpassNotch(2, 250, 60))
+    assert content(tmp_path / "out") == content(tmp_path / "same")
+
+    assert pack("--quiet") == 0
+    shown = capsys.readouterr()
+    assert "6 were there before" in shown.out
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    "args, band",
+    [
+        (["--band", "20", "450"], BandpassNotch(20, 450, 60)),
+        (["--notch", "50", "100"], BandpassNotch(2, 250, (50, 100))),
+        (["--notch"], BandpassNotch(2, 250, None)),
+        (["--no-filter"], None),
+    ],
+)
+def test_filter(corpus, pack, tmp_path, args, band):
+    options = ["--emg-dtype", "float32", "--pose-rate", "100"]
+    assert pack(*options, *args, "--quiet", "--no-verify") == 0
+    pack_emg2pose(
+        corpus, tmp_path / "same", filter=band, emg_dtype="float32", pose_rate=100
+    )
+    assert content(tmp_path / "out") == content(tmp_path / "same")
+
+
+def test_recordings_left_out_are_listed(corpus, tmp_path, capsys):
+    missing = read_emg2pose_metadata(corpus)["filename"][1]
+    root = tmp_path / "part"
+    root.mkdir()
+    for path in corpus.iterdir():
+        if path.stem != missing:
+            (root / path.name).symlink_to(path)
+    args = ["pack", str(root), str(tmp_path / "out"), "--quiet"]
+    assert main(args) == 2
+    assert capsys.readouterr().err.startswith(f"sk_cpep: row 1 of metadata.csv: {root}")
+    assert main([*args, "--on-error", "skip"]) == 0
+    shown = capsys.readouterr().out
+    assert "5 of 6 recordings" in shown
+    assert f"1 were left out:\n  row 1: {root}/{missing}.hdf5 does not exist" in shown
+    assert len(load_pack(tmp_path / "out", size=500).metadata) == 5
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["nowhere", "out"], "nowhere does not exist"),
+        (["{corpus}", "{corpus}"], "and no pack"),
+        (["{corpus}", "out", "--pose-rate", "300"], "pose_rate=300"),
+        (["{corpus}", "out", "--band", "9", "5"], "low has to be below high"),
+        (["{corpus}", "out", "--band", "9", "5000"], "Nyquist"),
+    ],
+)
+def test_errors_are_one_line(corpus, tmp_path, monkeypatch, capsys, args, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["pack", "--quiet", *(a.format(corpus=corpus) for a in args)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("sk_cpep: ")
+    assert len(shown.err.strip().splitlines()) == 1
+    assert message in shown.err
+
+
+def test_control_c(pack, monkeypatch, capsys):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_cli, "pack_emg2pose", interrupt)
+    assert pack() == 130
+    said = "sk_cpep: interrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == said
