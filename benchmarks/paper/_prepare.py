@@ -1,0 +1,78 @@
+"""What is done to emg2pose's windows before an encoder sees them."""
+
+import numpy as np
+from sklearn.utils import gen_batches
+
+from sk_cpep.datasets import WindowArray
+from sk_cpep.preprocessing import InstanceNorm
+
+_BATCH = 1024
+
+
+class NormalisedSource:
+    """Windows of another source, each channel standardised in each window.
+
+    Parameters
+    ----------
+    source : object
+        As of :class:`~sk_cpep.datasets.WindowArray`.
+    """
+
+    def __init__(self, source):
+        self.source = source
+
+    @property
+    def n_channels(self):
+        """Channels of the windows."""
+        return self.source.n_channels
+
+    def read(self, recordings, starts, n_times):
+        """Windows of shape (n, n_channels, n_times)."""
+        windows = self.source.read(recordings, starts, n_times)
+        return InstanceNorm(over="channel").fit_transform(windows)
+
+
+def normalised(X):
+    """A WindowArray whose windows are standardised as they are read."""
+    return WindowArray(NormalisedSource(X.source), X.recordings, X.starts, X.n_times)
+
+
+def binned(X, size):
+    """Root mean square in bins of `size` samples.
+
+    Parameters
+    ----------
+    X : WindowArray of shape (n, n_channels, n_times)
+
+    Returns
+    -------
+    envelope : float32 ndarray of shape (n, n_channels, n_times // size)
+    """
+    n, n_channels, n_times = X.shape
+    n_bins = n_times // size
+    envelope = np.empty((n, n_channels, n_bins), np.float32)
+    for rows in gen_batches(n, _BATCH):
+        batch = X.__getitems__(np.arange(n)[rows])[:, :, : n_bins * size]
+        bins = batch.reshape(len(batch), n_channels, n_bins, size)
+        envelope[rows] = np.sqrt(np.square(bins, dtype=np.float32).mean(axis=3))
+    return envelope
+
+
+def standardise(X, groups):
+    """Each channel with mean 0 and SD 1 over all windows of a group.
+
+    Parameters
+    ----------
+    X : float32 ndarray of shape (n, n_channels, n_times)
+        Changed in place.
+
+    groups : int array of shape (n,)
+        Wearings of the wristband: a person's session, of one hand.
+    """
+    for group in np.unique(groups):
+        here = groups == group
+        windows = X[here].astype(np.float64)
+        mean = windows.mean(axis=(0, 2), keepdims=True)
+        sd = windows.std(axis=(0, 2), keepdims=True)
+        X[here] = (windows - mean) / np.where(sd > 0, sd, 1)
+    return X

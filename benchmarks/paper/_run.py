@@ -1,0 +1,239 @@
+"""Train a method on a fold and evaluate it."""
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+
+import sk_cpep.encoders
+from sk_cpep.encoders import CPEP, MAE
+from sk_cpep.evaluation import (
+    converged,
+    linear_probe,
+    mean_pose,
+    pose_regression,
+    zero_shot,
+)
+
+from ._data import GESTURE_SETS
+from ._store import digest
+
+_N_SPREAD = 512  # windows whose embeddings are looked at for a collapse
+
+
+class Cell:
+    """A method on one fold of people with one seed.
+
+    Parameters
+    ----------
+    method : Method
+
+    fold : Fold
+
+    config : PaperConfig
+
+    seed : int
+
+    store : Store
+
+    common : dict
+        `device` and `verbose` of the estimators.
+
+    hand_model : path, default=None
+        For the loss and the distances of fingertips.
+    """
+
+    def __init__(self, method, fold, config, seed, store, common, hand_model=None):
+        self.method, self.fold, self.config = method, fold, config
+        self.seed, self.store, self.hand_model = seed, store, hand_model
+        self.common = common | {"random_state": seed}
+
+    @property
+    def key(self):
+        """Name of the cell in the store."""
+        return f"{self.fold.name}-{self.seed}-{self.method.kind}-{self.method.key}"
+
+    def run(self):
+        """What has been found: kept as soon as it is, and only read if it is kept."""
+        found = self.store.cell(self.key)
+        if found is None:
+            found = {"records": self._records(), "fold": self.fold.name}
+            found |= {"seed": self.seed, "sizes": self._sizes()}
+            self.store.keep_cell(self.key, found)
+        return found
+
+    def _records(self):
+        runs = {
+            "amplitude": self._run_amplitude,
+            "mae": self._run_mae,
+            "pose_mae": self._run_pose_mae,
+            "regressor": self._run_regressor,
+            "cpep": self._run_cpep,
+        }
+        try:
+            return runs[self.method.kind]()
+        except ValueError as error:
+            if "Training diverged" not in str(error):
+                raise
+            return [{"converged": False, "reason": str(error)}]
+
+    def _run_amplitude(self):
+        mean_pose_of = mean_pose(self.fold.pretrain.P)
+        records = self._probes(self._amplitude, "X")
+        return records + self._pose_errors(mean_pose_of, "Static (mean pose)")
+
+    def _amplitude(self, X):
+        """Mean of every channel's envelope; of its size, where X is no envelope."""
+        X = np.asarray(X)
+        return X.mean(axis=2) if self.config.envelopes else np.abs(X).mean(axis=2)
+
+    def _run_mae(self):
+        mae = self._mae("emg")
+        verdict = converged(mae.history_, embeddings=mae.transform(self._some("X")))
+        return judged(self._probes(mae.transform, "X"), verdict)
+
+    def _run_pose_mae(self):
+        mae = self._mae("pose")
+        verdict = converged(mae.history_, embeddings=mae.transform(self._some("P")))
+        records = self._probes(mae.transform, "P")
+        records += self._zero_shots(mae.transform, mae.transform, "P")
+        return judged(records, verdict)
+
+    def _run_regressor(self):
+        regressor, pose_mae = self._regressor(), self._mae("pose")
+        verdict = converged(
+            regressor.history_, embeddings=regressor.transform(self._some("X"))
+        )
+        records = self._probes(regressor.transform, "X")
+        records += self._zero_shots(
+            lambda X: pose_mae.transform(regressor.predict(X)), pose_mae.transform, "X"
+        )
+        return judged(records + self._pose_errors(regressor, None), verdict)
+
+    def _run_cpep(self):
+        cpep = self._cpep()
+        some = cpep.transform(self._some("X"))
+        verdict = converged(
+            cpep.history_["alignment"],
+            trivial_loss=self._trivial_loss(),
+            embeddings={"EMG": some, "pose": cpep.transform_pose(self._some("P"))},
+        )
+        records = self._zero_shots(cpep.transform, cpep.transform_pose, "X")
+        cpep.set_params(embedding=self.config.probe_embedding)
+        return judged(self._probes(cpep.transform, "X") + records, verdict)
+
+    def _trivial_loss(self):
+        """Contrastive loss of an encoder to which all of a batch look alike."""
+        return float(np.log(min(self._batch_size(), len(self.fold.pretrain))))
+
+    def _batch_size(self):
+        return self.method.alignment.get("batch_size", CPEP().batch_size)
+
+    def _mae(self, modality):
+        """The fitted autoencoder of one modality, shared by all that start from it."""
+        params = getattr(self.method, modality)
+        windows = self.fold.pretrain.X if modality == "emg" else self.fold.pretrain.P
+        return self._stage(
+            f"{modality}-mae", params, lambda: MAE(**params, **self.common).fit(windows)
+        )
+
+    def _cpep(self):
+        """Fitted CPEP, from the autoencoders that it starts from."""
+        method, stage = self.method, self.fold.pretrain
+
+        def start(modality):
+            if method.alignment.get(f"{modality}_init", "pretrained") == "random":
+                return MAE(**getattr(method, modality), **self.common)
+            return FrozenEstimator(self._mae(modality))
+
+        def fit():
+            cpep = CPEP(start("emg"), start("pose"), **method.alignment, **self.common)
+            groups = stage.users if self.config.batches_of_one_person else None
+            return cpep.fit(stage.X, stage.P, groups=groups)
+
+        return self._stage("cpep", method.key, fit)
+
+    def _regressor(self):
+        name, stage = self.method.regressor, self.fold.pretrain
+        params = self.method.params
+        if name != "PoseT":
+            rate = {"sfreq": self.fold.sfreq}
+            params = params | rate | {"hand_model": self.hand_model}
+
+        def fit():
+            regressor = getattr(sk_cpep.encoders, name)(**params, **self.common)
+            return regressor.fit(stage.X, stage.P, groups=stage.users)
+
+        return self._stage(name, params, fit)
+
+    def _stage(self, name, params, fit):
+        name = f"{self.fold.name}-{self.seed}-{name}"
+        return self.store.stage(name, digest(params), fit)
+
+    def _some(self, modality):
+        """A few windows of people held out."""
+        test = self.fold.test["in_distribution"]
+        rows = np.linspace(0, len(test) - 1, min(_N_SPREAD, len(test))).astype(int)
+        return getattr(test.select(rows), modality)
+
+    def _probes(self, embed, modality):
+        """Linear probes of both gesture sets."""
+        records = []
+        for kind in GESTURE_SETS:
+            train, test = (
+                (embed(getattr(windows, modality)), windows.y, windows.users)
+                for windows in (self.fold.train[kind], self.fold.test[kind])
+            )
+            records.append(
+                linear_probe(None, train, test, C=self.config.probe_C, gestures=kind)
+            )
+        return records
+
+    def _zero_shots(self, embed, embed_pose, modality):
+        """Zero-shot of both gesture sets, in each gallery."""
+        records = []
+        for kind in GESTURE_SETS:
+            test = self.fold.test[kind]
+            queries = embed(getattr(test, modality)), test.y, test.users
+            for gallery in self.fold.galleries[kind]:
+                poses = gallery.windows
+                record = zero_shot(
+                    None,
+                    (embed_pose(poses.P), poses.y, poses.users),
+                    queries,
+                    n_neighbors=self.config.n_neighbors,
+                    gestures=kind,
+                    **gallery.settings,
+                )
+                records.append(record | {"gallery": gallery.name})
+        return records
+
+    def _pose_errors(self, estimator, name):
+        """The baselines' own task: the pose of people, and of stages, held out."""
+        hand = self.hand_model and sk_cpep.encoders.load_hand_model(self.hand_model)
+        return [
+            pose_regression(
+                estimator,
+                (windows.X, windows.P, windows.users),
+                method=name,
+                generalization=kind,
+                unit=self.fold.pose_unit,
+                hand_model=hand,
+            )
+            for kind, windows in self.fold.poses.items()
+        ]
+
+    def _sizes(self):
+        """Sizes of a regressor at the rate of these data, to be printed."""
+        if self.method.kind != "regressor":
+            return {}
+        regressor = self._regressor()
+        return {"parameters": regressor.n_parameters_} | plain(regressor.sizes_)
+
+
+def judged(records, verdict):
+    """Records that say whether the training converged."""
+    return [record | verdict for record in records]
+
+
+def plain(sizes):
+    """Sizes as JSON has them."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in sizes.items()}

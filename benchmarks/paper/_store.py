@@ -1,0 +1,113 @@
+"""What is finished is kept: fitted stages and cells, each written in one step."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import joblib
+
+
+class Store:
+    """The folder of a run.
+
+    Parameters
+    ----------
+    folder : path
+        Made where there is none.
+
+    settings : dict
+        All that the results depend on. A folder of a run with other settings is
+        refused.
+    """
+
+    def __init__(self, folder, settings):
+        self.folder = Path(folder)
+        self.n_reused = 0
+        for name in ("cells", "stages"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._settle(json.loads(json.dumps(settings, default=str)))
+
+    def _settle(self, settings):
+        path = self.folder / "settings.json"
+        if not path.exists():
+            write_json(path, settings)
+            return
+        found = read_json(path)
+        keys = sorted(k for k in found | settings if found.get(k) != settings.get(k))
+        if keys:
+            differences = "; ".join(
+                f"{k}: {str(found.get(k))[:80]} there, {str(settings.get(k))[:80]} now"
+                for k in keys
+            )
+            raise ValueError(
+                f"{self.folder} holds a run with other settings ({differences}). "
+                "Give another --out, or the settings of that run to go on with it."
+            )
+
+    def stage(self, name, key, fit):
+        """A fitted estimator: the one kept under this name and key, or a new one."""
+        path = self.folder / "stages" / f"{name}-{key}.joblib"
+        if path.exists():
+            self.n_reused += 1
+            return joblib.load(path)
+        fitted = fit()
+        with replacing(path) as temporary:
+            joblib.dump(fitted, temporary)
+        return fitted
+
+    def cell(self, key):
+        """The finished cell of this key, or None."""
+        path = self._cell_path(key)
+        return read_json(path) if path.exists() else None
+
+    def keep_cell(self, key, cell):
+        """Keep a finished cell."""
+        write_json(self._cell_path(key), cell)
+
+    def _cell_path(self, key):
+        return self.folder / "cells" / f"{key}.json"
+
+
+class replacing:  # noqa: N801, a context manager reads as a verb
+    """A temporary name beside `path`, which takes its place if all goes well."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.temporary = self.path.with_name(self.path.name + f".{os.getpid()}.part")
+
+    def __enter__(self):
+        return self.temporary
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            with open(self.temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(self.temporary, self.path)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write JSON so that a kill leaves the old file or the new one."""
+    with replacing(path) as temporary:
+        temporary.write_text(
+            json.dumps(content, indent=1, allow_nan=False), encoding="utf-8"
+        )
+
+
+def read_json(path):
+    """Read JSON, naming the file where it is none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it, and the same command makes it "
+            "again."
+        ) from None
+
+
+def digest(thing):
+    """A short name for anything that goes into JSON."""
+    text = json.dumps(thing, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,245 @@
+"""The runner of the paper's experiments, on a few seconds of simulated recordings."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sk_cpep.datasets import write_emg2pose_corpus
+from sk_cpep.evaluation import GESTURE_STAGES, paired_difference
+
+ROOT = Path(__file__).parents[2]
+NINAPRO = ROOT.parent / "shared" / "data" / "ninapro_db1"
+sys.path.insert(0, str(ROOT))
+from benchmarks.paper import __main__ as paper  # noqa: E402
+from benchmarks.paper._report import average, gather  # noqa: E402
+from benchmarks.paper._store import Store, write_json  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    return write_emg2pose_corpus(
+        folder / "raw",
+        6,
+        stages=[stage for stage, _ in GESTURE_STAGES.values()],
+        n_val_users=2,
+        n_test_users=2,
+        n_sessions=1,
+        seconds=4.0,
+        random_state=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory):
+    """The folder of a whole run."""
+    out = tmp_path_factory.mktemp("run")
+    assert run(corpus, out) == 0
+    return out
+
+
+def arguments(corpus, out, *more):
+    pack = ["--pack", str(corpus.parent / "pack")]
+    return ["--data", str(corpus), "--config", "smoke", "--out", str(out), *pack, *more]
+
+
+def run(corpus, out, *more):
+    return paper.main(arguments(corpus, out, *more))
+
+
+def cells(out):
+    return {path.name: path.read_text() for path in (out / "cells").iterdir()}
+
+
+def records(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def test_everything_of_the_paper_is_there(finished):
+    found = records(finished)
+    methods = {r["method"] for r in found if r["table"] == "figure2"}
+    assert {"CPEP", "EMG-MAE", "Pose-MAE (upper bound)", "PoseT"} < methods
+    assert {"EMG2Pose", "VEMG2Pose", "NeuroPose"} < methods
+    assert {r["method"] for r in found if r["table"] == "table2"} == {
+        "EMG encoder frozen",
+        "EMG encoder randomly initialised",
+        "[CLS] instead of average pooling",
+        "Both randomly initialised",
+        "Both encoders trained",
+        "Ours",
+    }
+    assert {r["cell"]["of"] for r in found if r["table"] == "figure3"} == {
+        "emg",
+        "pose",
+    }
+    cpep = [r for r in found if (r["table"], r["method"]) == ("figure2", "CPEP")]
+    assert {(r["protocol"], r["gestures"], r.get("gallery")) for r in cpep} == {
+        (protocol, gestures, gallery)
+        for gestures in ("in_distribution", "unseen")
+        for protocol, gallery in (
+            ("linear_probe", None),
+            ("zero_shot", "training"),
+            ("zero_shot", "validation"),
+            ("zero_shot", "corpus"),
+        )
+    }
+    page = (finished / "results.md").read_text()
+    assert "EMBridge" in page and "(0.782)" in page  # published numbers stand beside
+    assert "left_context_seconds 0.89" in page
+    for picture in ("figure2.png", "figure3.png"):
+        assert (finished / picture).stat().st_size > 5000
+
+
+def test_the_same_method_is_run_once(finished):
+    found = records(finished)
+    one, other = (
+        [r for r in found if (r["table"], r["method"]) == row]
+        for row in (("figure2", "CPEP"), ("table2", "Ours"))
+    )
+    for mine, theirs in zip(one, other, strict=True):
+        assert mine["predictions"] == theirs["predictions"]
+    names = [name for name in cells(finished) if "-cpep-" in name]
+    # Ours, five ablations, and a cell of either grid.
+    assert len(names) == 8
+
+
+def test_finished_cells_are_not_run_again(corpus, finished, monkeypatch):
+    before, result = cells(finished), records(finished)
+    monkeypatch.setattr(paper.Cell, "_records", None)  # nothing may be computed
+    assert run(corpus, finished) == 0
+    assert cells(finished) == before
+    assert records(finished) == result
+
+
+def test_a_killed_run_goes_on_where_it_was(corpus, finished, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.paper"]
+    command += arguments(corpus, tmp_path, "--only", "figure2")
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len(list(tmp_path.glob("cells/*.json"))) < 2:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "results.json").exists()
+    kept = {p: p.stat().st_mtime_ns for p in tmp_path.glob("cells/*.json")}
+    assert run(corpus, tmp_path, "--only", "figure2") == 0
+    assert kept == {p: p.stat().st_mtime_ns for p in kept}
+    whole = [r for r in records(finished) if r["table"] == "figure2"]
+    assert records(tmp_path) == whole
+
+
+def test_another_run_is_not_written_over(corpus, finished, capsys):
+    before = cells(finished)
+    assert run(corpus, finished, "--people", "tune") == 2
+    told = capsys.readouterr().err
+    assert "people: eval there, tune now" in told and "--out" in told
+    assert cells(finished) == before
+
+
+def test_training_that_diverges_is_told_and_not_averaged(
+    corpus, finished, tmp_path, monkeypatch
+):
+    config = paper.CONFIGS["emg2pose", "smoke"]
+    wild = replace(config, alignment=config.alignment | {"lr": 1e30})
+    monkeypatch.setitem(paper.CONFIGS, ("emg2pose", "smoke"), wild)
+    assert run(corpus, tmp_path, "--only", "figure2") == 0
+    cpep = [r for r in records(tmp_path) if r["method"] == "CPEP"]
+    assert cpep and not any(r["converged"] for r in cpep)
+    assert not any("macro_accuracy" in r for r in cpep)
+    assert "did not converge" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "is no folder"), ("notes.txt", "holds none of these")],
+)
+def test_unknown_data_is_named(tmp_path, capsys, content, said):
+    folder = tmp_path / "data"
+    if content:
+        folder.mkdir()
+        (folder / content).touch()
+    assert paper.main(["--data", str(folder), "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_cell_is_named(tmp_path):
+    store = Store(tmp_path, {"config": 1})
+    store.keep_cell("a", {"records": []})
+    (tmp_path / "cells" / "a.json").write_text('{"records": [')
+    with pytest.raises(ValueError, match=r"a\.json is damaged"):
+        store.cell("a")
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "cell.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(ValueError):
+        write_json(path, {"x": float("nan")})
+    assert json.loads(path.read_text()) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["cell.json"]
+
+
+def test_a_stage_is_fitted_once(tmp_path):
+    store, calls = Store(tmp_path, {}), []
+    fit = lambda: calls.append(1) or np.arange(3)  # noqa: E731
+    first = store.stage("mae", "key", fit)
+    again = Store(tmp_path, {}).stage("mae", "key", fit)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(first, again)
+
+
+def test_seeds_are_averaged_person_by_person():
+    one = {"protocol": "linear_probe", "per_user": {"a": 0.2, "b": 0.6}, "mean": 0.4}
+    two = {"protocol": "linear_probe", "per_user": {"a": 0.4, "b": 0.8}, "mean": 0.6}
+    record = average([one, two])
+    assert record["per_user"] == pytest.approx({"a": 0.3, "b": 0.7})
+    assert record["macro_accuracy"] == pytest.approx(0.5)
+    assert average([one, two | {"converged": False}])["converged"] is False
+
+
+def test_folds_become_one_record_of_everyone(finished):
+    """People of two folds: the mean is over all, and differences pair up."""
+    row = paper.TABLES["figure2"](paper.CONFIGS["emg2pose", "smoke"])[0]
+    name = next(n for n in cells(finished) if "-amplitude-" in n)
+    fold = json.loads(cells(finished)[name])
+    other = json.loads(cells(finished)[name])
+    for record in other["records"]:
+        for field in ("per_user", "per_user_recall"):
+            if field in record:
+                record[field] = {f"x{u}": v for u, v in record[field].items()}
+    merged = gather([row], {row.method.key: [fold, other]})[0]
+    accuracies = list(fold["records"][0]["per_user"].values())
+    assert merged["n_users"] == 2 * len(accuracies)
+    assert merged["macro_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert paired_difference(merged, merged)["mean"] == 0
+
+
+@pytest.mark.skipif(
+    not NINAPRO.exists(),
+    reason="no Ninapro DB1 here; the same runner is tested on simulated recordings",
+)
+def test_ninapro(tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for person in (1, 4, 9):
+        name = f"S{person}_A1_E1.mat"
+        (data / name).symlink_to(NINAPRO / name)
+    out = tmp_path / "out"
+    argv = ["--data", str(data), "--config", "smoke", "--out", str(out)]
+    assert paper.main([*argv, "--only", "figure2"]) == 0
+    found = records(out)
+    tested = {user for r in found for user in r.get("per_user", ())}
+    assert tested == {"1", "9"}  # 4 tunes
+    assert {r["unit"] for r in found if r["protocol"] == "pose_regression"} == {"SD"}
+    page = (out / "results.md").read_text()
+    assert "left_context_seconds 0.89" in page and "(0.604)" in page
