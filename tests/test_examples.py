@@ -51,10 +51,20 @@ def save_and_load(ns):
     assert ns["overhead"] < 1.2
 
 
+def emg2pose_corpus(ns):
+    assert ns["batch"].shape == (8, 16, 4000)
+    assert len(ns["some"]) == len(ns["fold"]) < len(ns["corpus"].emg)
+    everyone = ns["packed"]
+    pretraining = set(everyone.users[ns["sets"].pretrain])
+    assert not pretraining & set(everyone.users[ns["sets"].eval.unseen])
+    assert min(ns["sizes"].values()) > 0
+
+
 CLAIMS = {
     f"plot_{claim.__name__}": claim
     for claim in (
         align_and_search,
+        emg2pose_corpus,
         filter_and_window,
         pretrain_and_reconstruct,
         save_and_load,

@@ -129,7 +129,7 @@ def _small_regressors(demo, **common):
         "PoseT": common | {name: demo.emg_encoder[name] for name in same},
         "EMG2Pose": tds,
         "VEMG2Pose": tds | {"d_hidden": 128},
-        "NeuroPose": common | {"widths": (16, 64, 128)},
+        "NeuroPose": common | {"widths": (8, 32, 64)},
     }
 
 
@@ -166,7 +166,7 @@ NINAPRO_SMALL = _demo_sized(
     emg_patch_lengths=(5, 10, 20),
     pose_patch_lengths=(20, 50, 100),
     windows=DEMO_NINAPRO,
-    n_folds=4,
+    n_folds=3,
     tuning_users=(4, 10, 16),
 )
 

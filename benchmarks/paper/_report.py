@@ -99,7 +99,7 @@ def write_report(records, config, args, folds, folder):
         Path(folder) / "results.md",
     ]
     paths[1].write_text(markdown(records, config, args, folds), encoding="utf-8")
-    return paths + draw(records, folder)
+    return paths + draw(records, args.dataset, folder)
 
 
 def markdown(records, config, args, folds):
@@ -257,7 +257,7 @@ def settings(config):
     return "## Configuration\n\n" + "\n".join(lines)
 
 
-def draw(records, folder):
+def draw(records, dataset, folder):
     """Bars of Figure 2 and heat maps of Figure 3; nothing without matplotlib."""
     try:
         import matplotlib
@@ -271,14 +271,14 @@ def draw(records, folder):
     for table, make in (("figure2", draw_bars), ("figure3", draw_grids)):
         chosen, _ = split_galleries([r for r in records if r["table"] == table])
         if chosen:
-            figure = make(chosen)
+            figure = make(chosen, dataset)
             paths.append(Path(folder) / f"{table}.png")
             figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
             plt.close(figure)
     return paths
 
 
-def draw_bars(records):
+def draw_bars(records, dataset):
     """Every method: probe and zero-shot, in distribution and unseen."""
     from sk_cpep.plotting import ResultsDisplay
 
@@ -286,7 +286,7 @@ def draw_bars(records):
     return ResultsDisplay.from_records(gestures, spread="interval", panels=True).figure_
 
 
-def draw_grids(records):
+def draw_grids(records, dataset):
     """Heat maps, a row for each modality."""
     from matplotlib import pyplot as plt
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import gen_batches
 
 import sk_cpep.encoders
 from sk_cpep.encoders import CPEP, MAE
@@ -16,6 +17,7 @@ from sk_cpep.evaluation import (
 from ._data import GESTURE_SETS
 from ._store import digest
 
+_BATCH = 1024
 _N_SPREAD = 512  # windows whose embeddings are looked at for a collapse
 
 
@@ -82,8 +84,12 @@ class Cell:
 
     def _amplitude(self, X):
         """Mean of every channel's envelope; of its size, where X is no envelope."""
-        X = np.asarray(X)
-        return X.mean(axis=2) if self.config.envelopes else np.abs(X).mean(axis=2)
+        features = np.empty(X.shape[:2], np.float32)
+        for rows in gen_batches(len(X), _BATCH):
+            batch = np.asarray(X[rows])
+            size = batch if self.config.envelopes else np.abs(batch)
+            features[rows] = size.mean(axis=2)
+        return features
 
     def _run_mae(self):
         mae = self._mae("emg")

@@ -1,11 +1,13 @@
 """What is finished is kept: fitted stages and cells, each written in one step."""
 
 import hashlib
+import io
 import json
-import os
 from pathlib import Path
 
 import joblib
+
+from sk_cpep._whole_file import replace_file
 
 
 class Store:
@@ -52,8 +54,9 @@ class Store:
             self.n_reused += 1
             return joblib.load(path)
         fitted = fit()
-        with replacing(path) as temporary:
-            joblib.dump(fitted, temporary)
+        pickled = io.BytesIO()
+        joblib.dump(fitted, pickled)
+        replace_file(path, pickled.getvalue())
         return fitted
 
     def cell(self, key):
@@ -69,31 +72,9 @@ class Store:
         return self.folder / "cells" / f"{key}.json"
 
 
-class replacing:  # noqa: N801, a context manager reads as a verb
-    """A temporary name beside `path`, which takes its place if all goes well."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        self.temporary = self.path.with_name(self.path.name + f".{os.getpid()}.part")
-
-    def __enter__(self):
-        return self.temporary
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            with open(self.temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
-
-
 def write_json(path, content):
     """Write JSON so that a kill leaves the old file or the new one."""
-    with replacing(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=1, allow_nan=False), encoding="utf-8"
-        )
+    replace_file(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def read_json(path):

@@ -1,51 +1,17 @@
-"""Files that are there whole or not at all, and that know when they were altered."""
+"""Files that know when they were altered."""
 
 import hashlib
 import json
-import os
 import zlib
 from contextlib import contextmanager
 
+from .._whole_file import replace_file, sync
 from ._pack_format import FORMAT, VERSION
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
-
-
-def replace_file(path, data):
-    """Write a file so that it is there whole or not at all, whatever happens.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    data : bytes
-    """
-    draft = path.with_name(f".{path.name}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        sync(file)
-    os.replace(draft, path)
-    sync_folder(path.parent)
-
-
-def sync(file):
-    """Have what was written to an open file put on disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder):
-    """Have the names of a folder put on disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def digest(data):

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from .._whole_file import sync
 from ._emg2pose_file import open_timeseries, read_recording
 from ._emg2pose_format import METADATA_FILE
 from ._emg2pose_metadata import recording_path
 from ._pack_blocks import checksums, cut_blocks, to_float16, to_hex
-from ._pack_files import append_entry, sync
+from ._pack_files import append_entry
 from ._pack_format import (
     HEADER_BYTES,
     JOURNAL,

@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
 from tqdm import tqdm
 
 from .._version import __version__
+from .._whole_file import replace_file, sync
 from ._emg2pose_format import METADATA_FILE, SFREQ
 from ._emg2pose_metadata import read_emg2pose_metadata
 from ._pack_files import (
@@ -27,8 +28,6 @@ from ._pack_files import (
     held_journal,
     read_entries,
     read_sealed,
-    replace_file,
-    sync,
     to_line,
     write_sealed,
 )

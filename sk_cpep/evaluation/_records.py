@@ -1,11 +1,11 @@
 """Records: kept in a file, and those of several groups of people made one."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from .._whole_file import replace_file
 from ._metrics import average_recalls, summarise_people
 
 _PER_NAME = ("per_joint", "per_finger", "per_group")
@@ -93,7 +93,7 @@ def save_records(path, records, *, overwrite=False):
                 f"such as {_describe(lost[0])}. Add them (load_records), save "
                 "elsewhere, or pass overwrite=True to lose them."
             )
-    _replace(path, json.dumps(records, indent=1, allow_nan=False))
+    replace_file(path, json.dumps(records, indent=1, allow_nan=False).encode())
     return path
 
 
@@ -224,16 +224,3 @@ def _describe(record):
     """Name a record in a few words."""
     keys = ("method", "protocol", "gestures", "generalization")
     return " / ".join(str(record[k]) for k in keys if record.get(k)) or repr(record)
-
-
-def _replace(path, text):
-    """Write text to a file beside `path`, then move it there."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

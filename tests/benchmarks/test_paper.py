@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sk_cpep.datasets import write_emg2pose_corpus
+from sk_cpep.datasets import WindowArray, write_emg2pose_corpus
 from sk_cpep.evaluation import GESTURE_STAGES, paired_difference
 
 ROOT = Path(__file__).parents[2]
 NINAPRO = ROOT.parent / "shared" / "data" / "ninapro_db1"
 sys.path.insert(0, str(ROOT))
 from benchmarks.paper import __main__ as paper  # noqa: E402
+from benchmarks.paper import _run as runs  # noqa: E402
 from benchmarks.paper._report import average, gather  # noqa: E402
 from benchmarks.paper._store import Store, write_json  # noqa: E402
 
@@ -156,6 +157,33 @@ def test_training_that_diverges_is_told_and_not_averaged(
     assert cpep and not any(r["converged"] for r in cpep)
     assert not any("macro_accuracy" in r for r in cpep)
     assert "did not converge" in (tmp_path / "results.md").read_text()
+
+
+def test_raw_windows_stay_on_disk(corpus, tmp_path, monkeypatch):
+    """As in the full configuration: 2 kHz, standardised as they are read."""
+    config = paper.CONFIGS["emg2pose", "smoke"]
+    raw = replace(
+        config,
+        bin=1,
+        pose_step=1,
+        stride=4000,
+        emg_encoder=config.emg_encoder | {"patch_length": 200},
+        regressors={"EMG2Pose": config.regressors["EMG2Pose"]},
+    )
+    monkeypatch.setitem(paper.CONFIGS, ("emg2pose", "smoke"), raw)
+    read, load = [], WindowArray.__array__
+
+    def watched(windows, *args, **kwargs):
+        if windows.shape[1] == 16:  # EMG; poses are compared in batches of 256
+            read.append(len(windows))
+        return load(windows, *args, **kwargs)
+
+    monkeypatch.setattr(WindowArray, "__array__", watched)
+    monkeypatch.setattr(runs, "_BATCH", 7)
+    assert run(corpus, tmp_path, "--only", "figure2") == 0
+    assert max(read) <= 7  # amplitudes are worked out batch by batch, nothing else
+    found = [r for r in records(tmp_path) if r["protocol"] == "linear_probe"]
+    assert len(found) == 2 * 5
 
 
 @pytest.mark.parametrize(

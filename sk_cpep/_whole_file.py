@@ -1,0 +1,46 @@
+"""Files that are there whole or not at all."""
+
+import os
+
+
+def replace_file(path, data):
+    """Write a file so that a crash leaves the earlier one or the new one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    data : bytes
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the earlier file is still there then.
+    """
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            sync(file)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync(file):
+    """Have what was written to an open file put on disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder):
+    """Have the names of a folder put on disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
