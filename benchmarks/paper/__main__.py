@@ -3,12 +3,13 @@
 import argparse
 import sys
 import time
+from dataclasses import asdict
 
 from sk_cpep import __version__
 
 from ._config import CONFIGS
 from ._data import describe, load_folds, recognise
-from ._methods import TABLES
+from ._methods import TABLES, check_patches
 from ._report import gather, write_report
 from ._run import Cell
 from ._store import Store
@@ -96,10 +97,13 @@ def run(args):
     if kind == "ninapro" and args.hand_model:
         raise ValueError("--hand-model needs joint angles; Ninapro's glove has none.")
     folds, fingerprint = load_folds(kind, args, config)
+    rows = [row for table in tables for row in TABLES[table](config)]
+    windows = folds[0].pretrain
+    check_patches(rows, {"emg": windows.X.shape[2], "pose": windows.P.shape[2]})
     store = Store(
         args.out,
-        {
-            "config": config,
+        asdict(config)
+        | {
             "data": fingerprint,
             "people": args.people,
             "hand_model": args.hand_model,
@@ -107,7 +111,6 @@ def run(args):
         },
     )
     print(describe(folds), flush=True)
-    rows = [row for table in tables for row in TABLES[table](config)]
     jobs = plan(rows, folds, config, store, args)
     found = {row.method.key: [] for row in rows}
     for number, (row, cell) in enumerate(jobs, start=1):
@@ -120,7 +123,8 @@ def run(args):
             f"{time.perf_counter() - started:.0f} s in all",
             flush=True,
         )
-    results = gather(rows, found)
+    of_grids = [fold.name for fold in folds[: config.n_grid_folds]]
+    results = gather(rows, found, of_grids)
     paths = write_report(results, config, args, folds, store.folder)
     print("\n" + (store.folder / "results.md").read_text(encoding="utf-8"))
     print("Written: " + ", ".join(str(path) for path in paths))

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass, field
 
+from sk_cpep.encoders import MAE
+
 from ._store import digest
 
 
@@ -115,3 +117,27 @@ def ours(config, **changes):
 
 
 TABLES = {"figure2": figure2, "table2": table2, "figure3": figure3}
+
+
+def check_patches(rows, n_times):
+    """Refuse patches that no mask fits, before anything is trained.
+
+    Parameters
+    ----------
+    rows : list of Row
+
+    n_times : dict of int
+        Samples of a window, "emg" and "pose".
+    """
+    for row in rows:
+        for modality, samples in n_times.items():
+            mae = MAE(**getattr(row.method, modality))
+            n_tokens = samples // mae.patch_length
+            n_masked = round(n_tokens * mae.mask_ratio)
+            if getattr(row.method, modality) and not 0 < n_masked < n_tokens:
+                raise ValueError(
+                    f"{row.table}, {row.name}: {modality} patches of "
+                    f"{mae.patch_length} samples in windows of {samples} are "
+                    f"{n_tokens}, and a mask ratio of {mae.mask_ratio} hides "
+                    f"{n_masked} of them. Change the configuration."
+                )

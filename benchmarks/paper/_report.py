@@ -27,7 +27,7 @@ _POSE = ("pose_regression", "pose_tracking")
 MAIN_GALLERY = "training"
 
 
-def gather(rows, cells):
+def gather(rows, cells, of_grids):
     """The records of every row, over all folds and seeds.
 
     Parameters
@@ -37,6 +37,10 @@ def gather(rows, cells):
     cells : dict of list of dict
         What the cells of each method have found, by the key of the method.
 
+    of_grids : list of str
+        Folds that Figure 3 is made on; a method that is in other tables too may have
+        been run on more.
+
     Returns
     -------
     records : list of dict
@@ -45,6 +49,8 @@ def gather(rows, cells):
     records = []
     for row in rows:
         found = cells[row.method.key]
+        if row.table == "figure3":
+            found = [cell for cell in found if cell["fold"] in of_grids]
         seeds = sorted({cell["seed"] for cell in found})
         by_seed = [
             merge([cell["records"] for cell in found if cell["seed"] == seed])
@@ -283,7 +289,9 @@ def draw_bars(records, dataset):
     from sk_cpep.plotting import ResultsDisplay
 
     gestures = [r for r in records if r["protocol"] not in _POSE]
-    return ResultsDisplay.from_records(gestures, spread="interval", panels=True).figure_
+    return ResultsDisplay.from_records(
+        gestures, spread="interval", published=published(dataset=dataset), panels=True
+    ).figure_
 
 
 def draw_grids(records, dataset):

@@ -159,6 +159,30 @@ def test_training_that_diverges_is_told_and_not_averaged(
     assert "did not converge" in (tmp_path / "results.md").read_text()
 
 
+def test_patches_that_no_mask_fits_are_told_before_anything_runs(
+    corpus, tmp_path, monkeypatch, capsys
+):
+    config = paper.CONFIGS["emg2pose", "smoke"]
+    coarse = replace(config, pose_patch_lengths=(50,), mask_ratios=(0.25,))
+    monkeypatch.setitem(paper.CONFIGS, ("emg2pose", "smoke"), coarse)
+    assert run(corpus, tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "windows of 100 are 2, and a mask ratio of 0.25 hides 0" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["emg2pose", "ninapro"])
+@pytest.mark.parametrize("size", ["full", "small", "smoke"])
+def test_masks_fit_every_configuration(kind, size):
+    config = paper.CONFIGS[kind, size]
+    rows = [row for make in paper.TABLES.values() for row in make(config)]
+    n_times = {
+        "emg2pose": {"emg": 4000 // config.bin, "pose": 400 // config.pose_step},
+        "ninapro": {"emg": 200, "pose": 200},
+    }[kind]
+    paper.check_patches(rows, n_times)
+
+
 def test_raw_windows_stay_on_disk(corpus, tmp_path, monkeypatch):
     """As in the full configuration: 2 kHz, standardised as they are read."""
     config = paper.CONFIGS["emg2pose", "smoke"]
@@ -245,11 +269,15 @@ def test_folds_become_one_record_of_everyone(finished):
         for field in ("per_user", "per_user_recall"):
             if field in record:
                 record[field] = {f"x{u}": v for u, v in record[field].items()}
-    merged = gather([row], {row.method.key: [fold, other]})[0]
+    other["fold"] = "other"
+    found = {row.method.key: [fold, other]}
+    merged = gather([row], found, [])[0]
     accuracies = list(fold["records"][0]["per_user"].values())
     assert merged["n_users"] == 2 * len(accuracies)
     assert merged["macro_accuracy"] == pytest.approx(np.mean(accuracies))
     assert paired_difference(merged, merged)["mean"] == 0
+    of_grid = gather([replace(row, table="figure3")], found, ["other"])[0]
+    assert of_grid["per_user"] == other["records"][0]["per_user"]
 
 
 @pytest.mark.skipif(
