@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
-from sk_cpep.encoders import MAE
+from sk_cpep.encoders import CPEP, MAE
 
 from ._store import digest
 
@@ -38,7 +38,14 @@ class Method:
     @property
     def key(self):
         """Equal for methods that are the same computation."""
-        return digest(asdict(self))
+        alignment = CPEP(**self.alignment).get_params(deep=False)
+        whole = {"emg": settled(self.emg), "pose": settled(self.pose)}
+        return digest(asdict(self) | whole | {"alignment": alignment})
+
+
+def settled(params):
+    """All parameters of an MAE, those too that are left at their defaults."""
+    return MAE(**params).get_params() if params else {}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sk_cpep.evaluation import (
 )
 
 from ._data import GESTURE_SETS
+from ._methods import settled
 from ._store import digest
 
 _BATCH = 1024
@@ -138,7 +139,9 @@ class Cell:
         params = getattr(self.method, modality)
         windows = self.fold.pretrain.X if modality == "emg" else self.fold.pretrain.P
         return self._stage(
-            f"{modality}-mae", params, lambda: MAE(**params, **self.common).fit(windows)
+            f"{modality}-mae",
+            settled(params),
+            lambda: MAE(**params, **self.common).fit(windows),
         )
 
     def _cpep(self):

@@ -171,6 +171,18 @@ def test_patches_that_no_mask_fits_are_told_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_left_at_its_default_makes_no_other_method():
+    config = paper.CONFIGS["emg2pose", "small"]
+    ours = next(r for r in paper.TABLES["figure2"](config) if r.name == "CPEP").method
+    at = {"patch_length": config.emg_encoder["patch_length"], "mask_ratio": 0.5}
+    grid = paper.TABLES["figure3"](config)
+    same = [r for r in grid if r.cell == at | {"of": "emg"}]
+    assert [r.method.key for r in same] == [ours.key]
+    keys = {r.method.key for r in grid}
+    assert len(keys) == 2 * 9 - 1  # the grids share one cell
+    assert replace(ours, alignment=ours.alignment | {"lr": 0.5}).key not in keys
+
+
 @pytest.mark.parametrize("kind", ["emg2pose", "ninapro"])
 @pytest.mark.parametrize("size", ["full", "small", "smoke"])
 def test_masks_fit_every_configuration(kind, size):
