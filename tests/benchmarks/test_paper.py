@@ -72,7 +72,7 @@ def test_everything_of_the_paper_is_there(finished):
     assert {r["method"] for r in found if r["table"] == "table2"} == {
         "EMG encoder frozen",
         "EMG encoder randomly initialised",
-        "[CLS] instead of average pooling",
+        "Average pooling",
         "Both randomly initialised",
         "Both encoders trained",
         "Ours",
