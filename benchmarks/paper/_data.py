@@ -227,6 +227,7 @@ def packed(args, config):
         filter=BandpassNotch(2, 250, 60, sfreq=SFREQ),
         pose_rate=config.pose_rate,
         n_jobs=args.jobs,
+        verify=not is_pack(out),  # a finished one is checked as it is read
         verbose=1,
     )
     return out

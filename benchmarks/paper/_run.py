@@ -48,6 +48,7 @@ class Cell:
         self.method, self.fold, self.config = method, fold, config
         self.seed, self.store, self.hand_model = seed, store, hand_model
         self.common = common | {"random_state": seed}
+        self.sizes = {}  # of a regressor at the rate of these data, to be printed
 
     @property
     def key(self):
@@ -59,7 +60,7 @@ class Cell:
         found = self.store.cell(self.key)
         if found is None:
             found = {"records": self._records(), "fold": self.fold.name}
-            found |= {"seed": self.seed, "sizes": self._sizes()}
+            found |= {"seed": self.seed, "sizes": self.sizes}
             self.store.keep_cell(self.key, found)
         return found
 
@@ -94,19 +95,20 @@ class Cell:
 
     def _run_mae(self):
         mae = self._mae("emg")
-        verdict = converged(mae.history_, embeddings=mae.transform(self._some("X")))
+        verdict = judge(mae.history_, embeddings=mae.transform(self._some("X")))
         return judged(self._probes(mae.transform, "X"), verdict)
 
     def _run_pose_mae(self):
         mae = self._mae("pose")
-        verdict = converged(mae.history_, embeddings=mae.transform(self._some("P")))
+        verdict = judge(mae.history_, embeddings=mae.transform(self._some("P")))
         records = self._probes(mae.transform, "P")
         records += self._zero_shots(mae.transform, mae.transform, "P")
         return judged(records, verdict)
 
     def _run_regressor(self):
         regressor, pose_mae = self._regressor(), self._mae("pose")
-        verdict = converged(
+        self.sizes = {"parameters": regressor.n_parameters_} | plain(regressor.sizes_)
+        verdict = judge(
             regressor.history_, embeddings=regressor.transform(self._some("X"))
         )
         records = self._probes(regressor.transform, "X")
@@ -118,7 +120,7 @@ class Cell:
     def _run_cpep(self):
         cpep = self._cpep()
         some = cpep.transform(self._some("X"))
-        verdict = converged(
+        verdict = judge(
             cpep.history_["alignment"],
             trivial_loss=self._trivial_loss(),
             embeddings={"EMG": some, "pose": cpep.transform_pose(self._some("P"))},
@@ -230,12 +232,14 @@ class Cell:
             for kind, windows in self.fold.poses.items()
         ]
 
-    def _sizes(self):
-        """Sizes of a regressor at the rate of these data, to be printed."""
-        if self.method.kind != "regressor":
-            return {}
-        regressor = self._regressor()
-        return {"parameters": regressor.n_parameters_} | plain(regressor.sizes_)
+
+def judge(history, *, embeddings, **how):
+    """Verdict on a training; an error where there is nothing to evaluate."""
+    several = embeddings if isinstance(embeddings, dict) else {"its": embeddings}
+    for name, Z in several.items():
+        if not np.isfinite(Z).all():
+            raise ValueError(f"Training diverged: {name} embeddings are not finite.")
+    return converged(history, embeddings=embeddings, **how)
 
 
 def judged(records, verdict):

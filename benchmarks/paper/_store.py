@@ -25,7 +25,6 @@ class Store:
 
     def __init__(self, folder, settings):
         self.folder = Path(folder)
-        self.n_reused = 0
         for name in ("cells", "stages"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._settle(json.loads(json.dumps(settings, default=str)))
@@ -51,7 +50,6 @@ class Store:
         """A fitted estimator: the one kept under this name and key, or a new one."""
         path = self.folder / "stages" / f"{name}-{key}.joblib"
         if path.exists():
-            self.n_reused += 1
             return joblib.load(path)
         fitted = fit()
         pickled = io.BytesIO()
