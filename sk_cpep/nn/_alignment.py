@@ -85,18 +85,23 @@ class PoseEMGAlignment(nn.Module):
 
     def embed_emg(self, x):
         """``u``, of unit length: (B, C, T) to (B, D)."""
-        return F.normalize(self.head(self.encode_emg(x)).float(), dim=1)
+        z = self.encode_emg(x).to(self.head.weight.dtype)
+        return F.normalize(self.head(z).float(), dim=1)
 
     def embed_pose(self, p):
         """``v``, of unit length: (B, J, T) to (B, D)."""
         return F.normalize(self.encode_pose(p).float() - self.pose_mean, dim=1)
 
-    def loss(self, x, v):
-        """InfoNCE of EMG windows (B, C, T) against pose embeddings ``v`` (B, D)."""
+    def loss(self, x, v, gather=None):
+        """InfoNCE of EMG windows (B, C, T) against pose embeddings ``v`` (B, D).
+
+        Where they are a share of a batch, `gather` gathers it; see :func:`info_nce`.
+        """
         return info_nce(
             self.embed_emg(x),
             v,
             self.scale,
             duplicate_threshold=self.config.duplicate_threshold,
             target_temperature=self.config.target_temperature,
+            gather=gather,
         )

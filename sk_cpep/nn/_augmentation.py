@@ -129,7 +129,7 @@ def shift_electrodes(x, max_shift, ring=None, generator=None):
     shift = max_shift * (2 * draw - 1)
     around = x[:, ring]  # (B, R, T)
     neighbour = torch.where(shift > 0, around.roll(1, 1), around.roll(-1, 1))
-    return x.index_copy(1, ring, torch.lerp(around, neighbour, shift.abs()))
+    return x.index_copy(1, ring, torch.lerp(around, neighbour, shift.abs().to(x.dtype)))
 
 
 def shift_time(x, max_shift, generator=None):

@@ -24,7 +24,9 @@ def masked_mse(rebuilt, patches, mask):
     return (error * weight).sum() / weight.sum()
 
 
-def info_nce(u, v, scale, *, duplicate_threshold=None, target_temperature=None):
+def info_nce(
+    u, v, scale, *, duplicate_threshold=None, target_temperature=None, gather=None
+):
     r"""Symmetric cross-entropy over the similarities of a batch (paper, section 3.2).
 
     With :math:`s_{ij} = u_i \cdot v_j / \tau`, the mean of the cross-entropy over
@@ -52,18 +54,29 @@ def info_nce(u, v, scale, *, duplicate_threshold=None, target_temperature=None):
         ``softmax(v_i . v_j / target_temperature)`` over j instead of the
         diagonal. None is the diagonal, as the paper.
 
+    gather : callable, default=None
+        Where `u` and `v` are a share of a batch: ``gather(u, v)`` is `all_u` and
+        `all_v` (N, D), the rows of all shares, a bool tensor (N,) that says which of
+        them are windows, and the indices (B,) of this share's rows. The sums are
+        over the whole batch, the mean over the rows and columns of this share: the
+        mean of the shares' losses, each as heavy as it has windows, is the loss of
+        the batch. None is a batch of its own.
+
     Returns
     -------
     loss : scalar tensor, float32
     """
     with torch.autocast(u.device.type, enabled=False):  # bfloat16 is too coarse / tau
-        return _info_nce(
-            u.float(), v.float(), scale, duplicate_threshold, target_temperature
+        u, v = u.float(), v.float()
+        if gather is None:
+            return _info_nce(u, v, scale, duplicate_threshold, target_temperature)
+        return _shared_info_nce(
+            u, v, scale, duplicate_threshold, target_temperature, *gather(u, v)
         )
 
 
 def _info_nce(u, v, scale, duplicate_threshold, target_temperature):
-    s = scale * (u @ v.T)  # (B, B)
+    s = (scale * u) @ v.T  # (B, B)
     target = soft_targets(v, target_temperature)
     if duplicate_threshold is not None:
         duplicates = near_duplicates(v, duplicate_threshold)  # (B, B)
@@ -72,6 +85,24 @@ def _info_nce(u, v, scale, duplicate_threshold, target_temperature):
             target = target.masked_fill(duplicates, 0)
             target = target / target.sum(dim=1, keepdim=True)
     return (F.cross_entropy(s, target) + F.cross_entropy(s.T, target)) / 2
+
+
+def _shared_info_nce(
+    u, v, scale, duplicate_threshold, target_temperature, all_u, all_v, present, own
+):
+    s, s_columns = (scale * u) @ all_v.T, (scale * v) @ all_u.T  # (B, N)
+    alike = v.detach() @ all_v.detach().T  # (B, N)
+    left_out = ~present.expand_as(alike)
+    if duplicate_threshold is not None:
+        left_out = left_out | (alike > duplicate_threshold)
+    left_out = left_out.scatter(1, own.unsqueeze(1), False)
+    target = own
+    if target_temperature is not None:
+        alike = alike.masked_fill(left_out, -torch.inf)
+        target = (alike / target_temperature).softmax(dim=1)
+    least = torch.finfo(s.dtype).min
+    s, s_columns = (m.masked_fill(left_out, least) for m in (s, s_columns))
+    return (F.cross_entropy(s, target) + F.cross_entropy(s_columns, target)) / 2
 
 
 def near_duplicates(v, threshold):

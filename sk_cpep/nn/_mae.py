@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from ._losses import masked_mse
-from ._masking import gather_tokens, kept_indices, n_masked_tokens, random_mask
+from ._masking import gather_tokens, kept_indices, n_masked_tokens, random_split
 from ._patches import n_patches, patchify
 from ._transformer import Transformer, init_weights, sincos_positions
 
@@ -73,6 +73,10 @@ class Encoder(nn.Module):
         self.apply(init_weights)
         nn.init.normal_(self.cls, std=0.02)
 
+    def patches(self, x):
+        """Patches of windows (B, C, T), of the type of the weights: (B, K, C * S)."""
+        return patchify(x, self.config.patch_length, self.embed.weight.dtype)
+
     def forward_tokens(self, patches, kept=None):
         """Embed patches, all of them or those at the positions `kept`.
 
@@ -88,13 +92,34 @@ class Encoder(nn.Module):
         z : tensor of shape (B, 1 + N, D)
             ``[CLS]`` first.
         """
-        positions = self.positions.expand(len(patches), -1, -1)  # (B, K, D)
         if kept is not None:
             patches = gather_tokens(patches, kept)  # (B, N, C * S)
-            positions = gather_tokens(positions, kept)  # (B, N, D)
+        return self.forward_kept(patches, kept)
+
+    def forward_kept(self, patches, kept=None, wanted=None):
+        """Embed the patches that are kept.
+
+        Parameters
+        ----------
+        patches : tensor of shape (B, N, C * S)
+
+        kept : int64 tensor of shape (B, N), default=None
+            Their positions. None are all K in order.
+
+        wanted : slice, default=None
+            Tokens of the result, ``[CLS]`` first. None is all ``1 + N``.
+
+        Returns
+        -------
+        z : tensor of shape (B, 1 + N, D)
+            ``[CLS]`` first.
+        """
+        positions = (
+            self.positions if kept is None else F.embedding(kept, self.positions)
+        )
         z = self.embed(patches) + positions  # (B, N, D)
         cls = self.cls.to(z.dtype).expand(len(z), 1, -1)
-        return self.transformer(torch.cat([cls, z], dim=1))
+        return self.transformer(torch.cat([cls, z], dim=1), wanted)
 
     def forward(self, x, pooling="cls"):
         """Embed windows, no token hidden.
@@ -110,8 +135,11 @@ class Encoder(nn.Module):
         -------
         embedding : tensor of shape (B, D)
         """
-        z = self.forward_tokens(patchify(x, self.config.patch_length))
-        return z[:, 0] if pooling == "cls" else z[:, 1:].mean(dim=1)
+        tokens = slice(0, 1) if pooling == "cls" else slice(1, None)
+        if self.training:
+            return self.forward_kept(self.patches(x), wanted=tokens).mean(dim=1)
+        # A single token a window would be rounded by how many windows there are.
+        return self.forward_kept(self.patches(x))[:, tokens].mean(dim=1)
 
 
 class Decoder(nn.Module):
@@ -133,8 +161,8 @@ class Decoder(nn.Module):
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, z, kept):
-        """Rebuild every patch.
+    def forward(self, z, kept, wanted=None):
+        """Rebuild patches.
 
         Parameters
         ----------
@@ -144,9 +172,12 @@ class Decoder(nn.Module):
         kept : int64 tensor of shape (B, N)
             Where the kept tokens belong.
 
+        wanted : int64 tensor of shape (B, M), default=None
+            Positions of the patches to rebuild. None are all K in order.
+
         Returns
         -------
-        patches : tensor of shape (B, K, C * S)
+        patches : tensor of shape (B, M, C * S)
         """
         z = self.embed(z)
         B, _, D = z.shape
@@ -154,7 +185,8 @@ class Decoder(nn.Module):
         tokens = self.mask_token.to(z.dtype).expand(B, K, D)
         tokens = tokens.scatter(1, kept.unsqueeze(-1).expand(-1, -1, D), z[:, 1:])
         z = torch.cat([z[:, :1], tokens + self.positions], dim=1)  # (B, 1 + K, D)
-        return self.rebuild(self.transformer(z)[:, 1:])
+        wanted = slice(1, None) if wanted is None else 1 + wanted
+        return self.rebuild(self.transformer(z, wanted))
 
 
 class MaskedAutoencoder(nn.Module):
@@ -188,10 +220,50 @@ class MaskedAutoencoder(nn.Module):
         rebuilt, patches : tensors of shape (B, K, C * S)
             The decoder's patches and the true ones.
         """
-        patches = patchify(x, self.config.patch_length)  # (B, K, C * S)
+        patches = self.encoder.patches(x)  # (B, K, C * S)
         kept = kept_indices(mask, n_masked)  # (B, N)
         z = self.encoder.forward_tokens(patches, kept)  # (B, 1 + N, D)
         return self.decoder(z, kept), patches
+
+    def draw_tokens(self, x, generator=None):
+        """Draw which tokens of windows (B, C, T) are hidden.
+
+        Parameters
+        ----------
+        x : tensor of shape (B, C, T)
+
+        generator : torch.Generator, default=None
+            Source of randomness, on the device of `x`.
+
+        Returns
+        -------
+        kept : int64 tensor of shape (B, N)
+
+        hidden : int64 tensor of shape (B, M)
+        """
+        n_tokens, n_masked = self.config.n_tokens, self.config.n_masked
+        return random_split(
+            len(x), n_tokens, n_masked, generator=generator, device=x.device
+        )
+
+    def loss(self, x, kept, hidden):
+        """Mean squared error over the hidden tokens only (paper, section 3.1).
+
+        Parameters
+        ----------
+        x : tensor of shape (B, C, T)
+
+        kept, hidden : int64 tensors of shape (B, N) and (B, M)
+            Positions of the tokens that the encoder sees, and of all others.
+
+        Returns
+        -------
+        loss : scalar tensor, float32
+        """
+        patches = self.encoder.patches(x)  # (B, K, C * S)
+        z = self.encoder.forward_kept(gather_tokens(patches, kept), kept)
+        rebuilt = self.decoder(z, kept, hidden)  # (B, M, C * S)
+        return F.mse_loss(rebuilt.float(), gather_tokens(patches, hidden).float())
 
     def forward(self, x, generator=None):
         """Masked mean squared error of a batch under random masks.
@@ -207,13 +279,4 @@ class MaskedAutoencoder(nn.Module):
         -------
         loss : scalar tensor
         """
-        config = self.config
-        mask = random_mask(
-            len(x),
-            config.n_tokens,
-            config.n_masked,
-            generator=generator,
-            device=x.device,
-        )
-        rebuilt, patches = self.rebuild(x, mask, config.n_masked)
-        return masked_mse(rebuilt, patches, mask)
+        return self.loss(x, *self.draw_tokens(x, generator))

@@ -27,10 +27,36 @@ def random_mask(n_windows, n_tokens, n_masked, *, generator=None, device=None):
     mask : bool tensor of shape (B, K)
         True where the token is hidden.
     """
-    noise = torch.rand(n_windows, n_tokens, generator=generator, device=device)
-    hidden = noise.argsort(dim=1)[:, :n_masked]  # (B, M)
+    _, hidden = random_split(
+        n_windows, n_tokens, n_masked, generator=generator, device=device
+    )
     mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device=device)
     return mask.scatter_(1, hidden, True)
+
+
+def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
+    """Positions of the tokens of every window that are kept, and that are hidden.
+
+    Parameters
+    ----------
+    n_windows, n_tokens, n_masked : int
+        ``B``, ``K`` and the number of hidden tokens a window.
+
+    generator : torch.Generator, default=None
+        Source of randomness, on `device`. None is torch's global one.
+
+    device : torch.device, default=None
+        Where the positions are drawn.
+
+    Returns
+    -------
+    kept : int64 tensor of shape (B, K - n_masked)
+
+    hidden : int64 tensor of shape (B, n_masked)
+    """
+    noise = torch.rand(n_windows, n_tokens, generator=generator, device=device)
+    order = noise.argsort(dim=1)  # (B, K)
+    return order[:, n_masked:], order[:, :n_masked]
 
 
 def kept_indices(mask, n_masked):

@@ -1,12 +1,14 @@
 """Windows to tokens and back (paper, section 3.1: tokenisation)."""
 
+import torch
+
 
 def n_patches(n_times, patch_length):
     """Number of tokens ``K = floor(T / S)`` of a window of `n_times` samples."""
     return n_times // patch_length
 
 
-def patchify(x, patch_length):
+def patchify(x, patch_length, dtype=None):
     """Cut windows into non-overlapping patches, channels flattened within each.
 
     Parameters
@@ -17,16 +19,20 @@ def patchify(x, patch_length):
     patch_length : int
         Samples per patch, ``S``.
 
+    dtype : torch.dtype, default=None
+        Type of the patches. None is that of `x`.
+
     Returns
     -------
     patches : tensor of shape (B, K, C * S)
         ``K = floor(T / S)`` patches; the ``T - K * S`` samples left over at the
         end belong to no patch.
     """
-    B, C, T = x.shape
-    K = n_patches(T, patch_length)
-    x = x[:, :, : K * patch_length].reshape(B, C, K, patch_length)
-    return x.transpose(1, 2).reshape(B, K, C * patch_length)
+    K = n_patches(x.shape[2], patch_length)
+    x = x[:, :, : K * patch_length].unflatten(2, (K, patch_length))
+    x = x.transpose(1, 2)  # (B, K, C, S), a view: converted and put in order at once
+    x = x.to(dtype or x.dtype, memory_format=torch.contiguous_format)
+    return x.flatten(2)
 
 
 def unpatchify(patches, n_channels):

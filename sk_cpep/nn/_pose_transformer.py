@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ._mae import Encoder, MAEConfig
-from ._patches import patchify, unpatchify
+from ._patches import unpatchify
 from ._resampling import Interpolation, pose_positions
 from ._transformer import init_weights
 
@@ -65,8 +65,7 @@ class PoseTransformer(nn.Module):
 
     def encode(self, x):
         """(B, C, T) to the tokens (B, K, D), without ``[CLS]``."""
-        patches = patchify(x, self.config.encoder.patch_length)
-        return self.encoder.forward_tokens(patches)[:, 1:]
+        return self.encoder.forward_tokens(self.encoder.patches(x))[:, 1:]
 
     def embed(self, x):
         """Mean of the tokens: (B, C, T) to (B, D)."""

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ._masking import gather_tokens
+
 
 def sincos_positions(n_tokens, d_model):
     """Fixed sine-cosine position embeddings (Vaswani et al. 2017, section 3.5).
@@ -41,13 +43,29 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.out = nn.Linear(d_model, d_model)
 
-    def forward(self, x):  # (B, N, D)
-        B, N, D = x.shape
-        qkv = self.qkv(x).view(B, N, 3, self.n_heads, D // self.n_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, N, D / H)
+    def forward(self, x, wanted=None):  # (B, N, D)
+        if wanted is None:
+            q, k, v = self.heads(self.qkv(x), 3)  # each (B, H, N, D / H)
+        else:
+            D = x.shape[-1]
+            weight, bias = self.qkv.weight, self.qkv.bias
+            at = select_tokens(x, wanted)  # (B, M, D)
+            (q,) = self.heads(F.linear(at, weight[:D], bias[:D]), 1)
+            k, v = self.heads(F.linear(x, weight[D:], bias[D:]), 2)
         p = self.dropout if self.training else 0.0
-        y = scaled_dot_product(q, k, v, p)  # (B, H, N, D / H)
-        return self.out(y.transpose(1, 2).reshape(B, N, D))
+        y = scaled_dot_product(q, k, v, p)  # (B, H, M, D / H)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def heads(self, x, n):
+        """Cut (B, N, n * D) into n tensors of shape (B, H, N, D / H)."""
+        return x.unflatten(2, (n, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+
+
+def select_tokens(x, wanted):
+    """Some tokens of (B, N, D): a slice of them, or positions (B, M)."""
+    if isinstance(wanted, slice):
+        return x[:, wanted].contiguous()
+    return gather_tokens(x, wanted)
 
 
 def scaled_dot_product(q, k, v, dropout_p):
@@ -76,8 +94,10 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x):  # (B, N, D)
-        x = x + self.dropout(self.attention(self.norm1(x)))
+    def forward(self, x, wanted=None):  # (B, N, D)
+        y = self.attention(self.norm1(x), wanted)
+        x = x if wanted is None else select_tokens(x, wanted)
+        x = x + self.dropout(y)
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -91,10 +111,25 @@ class Transformer(nn.Module):
         )
         self.norm = nn.LayerNorm(d_model)
 
-    def forward(self, x):  # (B, N, D)
-        for block in self.blocks:
+    def forward(self, x, wanted=None):
+        """Transform tokens.
+
+        Parameters
+        ----------
+        x : tensor of shape (B, N, D)
+
+        wanted : slice or int64 tensor of shape (B, M), default=None
+            Tokens of the result, which are all that the last block computes. None
+            is all.
+
+        Returns
+        -------
+        x : tensor of shape (B, M, D)
+        """
+        *blocks, last = self.blocks
+        for block in blocks:
             x = block(x)
-        return self.norm(x)
+        return self.norm(last(x, wanted))
 
 
 def init_weights(module):

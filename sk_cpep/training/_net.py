@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from skorch import NeuralNet
+from skorch.utils import TeeGenerator
 
-from ._device import autocast
+from ._graph import GraphedStep
+from ._step import TrainingStep
 
 
 class LossNet(NeuralNet):
@@ -24,14 +26,35 @@ class LossNet(NeuralNet):
     seed : int, default=0
         Seed of masks and augmentation, on the device.
 
+    compile_step, gradient_clip, finish_gradients
+        See :class:`TrainingStep`.
+
+    graph : bool, default=False
+        Whether steps are replayed as a CUDA graph; the optimizer is capturable then.
+
     **kwargs
         As :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, dtype=torch.float32, seed=0, **kwargs):
+    def __init__(
+        self,
+        module,
+        *,
+        dtype=torch.float32,
+        seed=0,
+        compile_step=False,
+        gradient_clip=None,
+        finish_gradients=None,
+        graph=False,
+        **kwargs,
+    ):
         super().__init__(module, criterion=torch.nn.Identity, **kwargs)
         self.dtype = dtype
         self.seed = seed
+        self.compile_step = compile_step
+        self.gradient_clip = gradient_clip
+        self.finish_gradients = finish_gradients
+        self.graph = graph
 
     def initialize(self):
         """Make module, optimizer and the generators of masks and augmentation."""
@@ -39,25 +62,41 @@ class LossNet(NeuralNet):
         self.generator_ = torch.Generator(self.device).manual_seed(self.seed)
         return self
 
-    def infer(self, x, **fit_params):
-        """Loss of a batch: a list of tensors on the device."""
-        with autocast(self.dtype, torch.device(self.device)):
-            return self.module_(*x, generator=self.generator_)
+    def on_train_begin(self, net, **kwargs):
+        """Make the step, of the weights and the optimizer as they are now."""
+        super().on_train_begin(net, **kwargs)
+        self.step_ = TrainingStep(
+            self.module_,
+            self.optimizer_,
+            device=torch.device(self.device),
+            dtype=self.dtype,
+            compile=self.compile_step,
+            gradient_clip=self.gradient_clip,
+            finish_gradients=self.finish_gradients,
+        )
+        self.graphed_ = GraphedStep(self.step_, self.generator_) if self.graph else None
 
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """The module's output is the loss."""
-        return y_pred
+    def train_step(self, batch, **fit_params):
+        """Train on a batch: a list of tensors on the device.
 
-    def train_step_single(self, batch, **fit_params):
-        """Forward and backward of a batch."""
-        loss = self.infer(batch)
-        loss.backward()
-        return {"loss": loss.detach(), "y_pred": None}
+        Callbacks hear of the gradients, except of steps that are replayed as a whole.
+        """
+        if self.graphed_ is not None:
+            return {"loss": self.graphed_(batch), "y_pred": None}
+        loss = self.step_.backward(batch, self.generator_)
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        self.step_.update()
+        return {"loss": loss, "y_pred": None}
 
     def validation_step(self, batch, **fit_params):
         """Loss of a batch, without gradients."""
         with torch.no_grad():
-            return {"loss": self.infer(batch), "y_pred": None}
+            return {"loss": self.step_.loss(batch, self.generator_), "y_pred": None}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Train or validate for an epoch, and record the mean loss of a window.
@@ -70,14 +109,16 @@ class LossNet(NeuralNet):
         if not training:
             state = self.generator_.get_state()
             self.generator_.manual_seed(self.seed)
-        losses, sizes = [], []
+        # A tensor a batch, kept to the end, would cut the heap into pieces too small
+        # for the next batch: memory would grow with the windows.
+        losses, sizes = torch.empty(len(iterator), device=self.device), []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            losses.append(step["loss"])
+            losses[len(sizes)] = step["loss"]
             sizes.append(len(batch[0]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if not training:
             self.generator_.set_state(state)
-        losses = torch.stack(losses).cpu().double().numpy()
+        losses = losses.cpu().double().numpy()
         self.history.record(f"{prefix}_loss", float(np.average(losses, weights=sizes)))

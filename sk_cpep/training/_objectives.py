@@ -1,9 +1,34 @@
-"""What a network is trained to do: from a batch to the loss."""
+"""What a network is trained to do: from a batch to the loss.
+
+What is drawn at random, without gradients, is apart from the rest, which can be
+compiled: ``forward(*batch, generator) = compute(*draw(*batch, generator))``.
+"""
 
 from torch import nn
 
 
-class Reconstruction(nn.Module):
+class Objective(nn.Module):
+    """Base of the objectives.
+
+    Attributes
+    ----------
+    half_weights : bool
+        Whether the network may run on weights in bfloat16; else, in that precision,
+        only its matrix products do (autocast).
+
+    float32_weights : tuple of str
+        Beginnings of the names of weights that stay float32 then.
+    """
+
+    half_weights = False
+    float32_weights = ()
+
+    def forward(self, *batch, generator=None):
+        """Loss of a batch, a scalar tensor."""
+        return self.compute(*self.draw(*batch, generator=generator))
+
+
+class Reconstruction(Objective):
     """Rebuild the hidden tokens of (augmented) windows.
 
     Parameters
@@ -13,19 +38,25 @@ class Reconstruction(nn.Module):
     augment : Augmentation
     """
 
+    half_weights = True
+
     def __init__(self, autoencoder, augment):
         super().__init__()
         self.autoencoder = autoencoder
         self.augment = augment
 
-    def forward(self, x, generator=None):
-        """Loss of a batch of shape (B, C, T)."""
+    def draw(self, x, generator=None):
+        """Augment windows (B, C, T), and draw which of their tokens are hidden."""
         if self.training:
             x = self.augment(x, generator)
-        return self.autoencoder(x, generator)
+        return x, *self.autoencoder.draw_tokens(x, generator)
+
+    def compute(self, x, kept, hidden):
+        """Loss of windows (B, C, T) whose tokens `hidden` (B, M) are hidden."""
+        return self.autoencoder.loss(x, kept, hidden)
 
 
-class Alignment(nn.Module):
+class Alignment(Objective):
     """Pull (augmented) EMG windows towards their poses.
 
     Parameters
@@ -40,14 +71,22 @@ class Alignment(nn.Module):
 
     train_emg : bool
         Whether the EMG encoder trains; the head always does.
+
+    gather : callable, default=None
+        Where batches are shared among processes; see :func:`~sk_cpep.nn.info_nce`.
     """
 
-    def __init__(self, alignment, augment, *, poses_embedded, train_emg):
+    half_weights = True
+    # An error of the projection is multiplied by 1 / temperature.
+    float32_weights = ("alignment.head", "alignment.log_scale", "alignment.pose_mean")
+
+    def __init__(self, alignment, augment, *, poses_embedded, train_emg, gather=None):
         super().__init__()
         self.alignment = alignment
         self.augment = augment
         self.poses_embedded = poses_embedded
         self.train_emg = train_emg
+        self.gather = gather
         alignment.emg_encoder.requires_grad_(train_emg)
         alignment.pose_encoder.requires_grad_(not poses_embedded)
 
@@ -58,15 +97,17 @@ class Alignment(nn.Module):
         self.alignment.pose_encoder.train(mode and not self.poses_embedded)
         return self
 
-    def forward(self, x, p, generator=None):
+    def draw(self, x, p, generator=None):
+        """Augment EMG (B, C, T); poses or their embeddings stay."""
+        return (self.augment(x, generator) if self.training else x), p
+
+    def compute(self, x, p):
         """Loss of a batch of EMG (B, C, T) and poses or their embeddings."""
-        if self.training:
-            x = self.augment(x, generator)
         v = p if self.poses_embedded else self.alignment.embed_pose(p)
-        return self.alignment.loss(x, v)
+        return self.alignment.loss(x, v, self.gather)
 
 
-class PoseRegression(nn.Module):
+class PoseRegression(Objective):
     """Predict the poses of (augmented) EMG windows.
 
     Parameters
@@ -88,14 +129,16 @@ class PoseRegression(nn.Module):
         self.loss = loss
         self.augment = augment
 
-    def forward(self, x, p, mask=None, generator=None):
+    def draw(self, x, *pose, generator=None):
+        """Augment EMG (B, C, T); poses and their mask stay."""
+        return (self.augment(x, generator) if self.training else x), *pose
+
+    def compute(self, x, p, mask=None):
         """Loss of a batch of EMG (B, C, T) and poses (B, J, T_p).
 
         Samples at which a mask (B, T_p) is 0 do not count; nor do windows whose
         initial pose is needed and is such a sample.
         """
-        if self.training:
-            x = self.augment(x, generator)
         p = p[:, :, self.network.pose_start :]
         mask = None if mask is None else mask[:, self.network.pose_start :] > 0
         initial_pose = None

@@ -147,3 +147,20 @@ def test_all_at_once_is_reproducible_and_leaves_the_batch():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(x, before)
+
+
+def test_windows_stored_in_half_precision():
+    """Everything that changes windows takes those that are float16."""
+    x = torch.randn(6, 4, 30, generator=torch.Generator().manual_seed(0)).half()
+    augment = Augmentation(
+        channel_rotation=1,
+        electrode_shift=0.5,
+        amplitude_jitter=0.1,
+        time_shift=3,
+        noise=0.1,
+        channel_dropout=0.2,
+    )
+    changed, expected = (
+        augment(y, torch.Generator().manual_seed(1)) for y in (x, x.float())
+    )
+    assert_allclose(changed.float(), expected, rtol=4e-3, atol=4e-3)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from scipy.special import logsumexp, softmax
+from torch.nn import functional as F
 
 from sk_cpep.nn import info_nce, masked_mse
 from sk_cpep.nn._losses import near_duplicates
@@ -161,3 +162,53 @@ def test_both_variants_together_have_finite_gradients():
     info_nce(u, v, 8.0, duplicate_threshold=0.5, target_temperature=0.3).backward()
     assert torch.isfinite(u.grad).all()
     assert u.grad.any()
+
+
+def shares_of(u, v, sizes, capacity):
+    """Shares of a batch, and what gathers it: blocks of rows, some no windows."""
+    parts = [z.split(sizes) for z in (u, v)]
+
+    def pad(z, value=7.0):
+        return F.pad(z, (0, 0, 0, capacity - len(z)), value=value)
+
+    all_u, all_v = (torch.cat([pad(z) for z in shares]) for shares in parts)
+    present = torch.cat([torch.arange(capacity) < n for n in sizes])
+    for rank, share in enumerate(zip(*parts)):
+        own = rank * capacity + torch.arange(sizes[rank])
+        yield *share, lambda u, v, own=own: (all_u, all_v, present, own)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"duplicate_threshold": 0.5},
+        {"target_temperature": 0.3},
+        {"duplicate_threshold": 0.5, "target_temperature": 0.3},
+    ],
+)
+def test_shares_of_a_batch_against_float64(options):
+    sizes = [4, 1, 3, 2]
+    u, v = unit_rows(10, 3, 0), unit_rows(10, 3, 1)
+    losses = [
+        info_nce(*share, 8.0, gather=gather, **options)
+        for *share, gather in shares_of(*float32(u, v), sizes, capacity=4)
+    ]
+    expected = info_nce_float64(u, v, 8.0, **options)
+    assert_allclose(np.average(losses, weights=sizes), expected, rtol=1e-5)
+
+
+def test_gradients_of_shares_add_up():
+    sizes = [3, 1, 2]
+    options = dict(duplicate_threshold=0.5, target_temperature=0.3)
+    u, v = (z.requires_grad_() for z in float32(unit_rows(6, 3, 0), unit_rows(6, 3, 1)))
+    scale = torch.tensor(8.0, requires_grad=True)
+    info_nce(u, v, scale, **options).backward()
+    expected = [z.grad.clone() for z in (u, v, scale)]
+    for z in (u, v, scale):
+        z.grad = None
+    for (*share, gather), n in zip(shares_of(u, v, sizes, capacity=3), sizes):
+        loss = info_nce(*share, scale, gather=gather, **options)
+        (loss * n / 6).backward(retain_graph=True)
+    for z, gradient in zip((u, v, scale), expected):
+        assert_allclose(z.grad, gradient, atol=1e-6)

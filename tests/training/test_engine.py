@@ -386,12 +386,15 @@ def test_augmentation_only_while_training():
     seen = []
 
     class Inner(nn.Module):
-        def forward(self, x, generator):
+        def draw_tokens(self, x, generator):
+            return None, None
+
+        def loss(self, x, kept, hidden):
             seen.append(x)
 
     objective = Reconstruction(Inner(), Augmentation(noise=1.0))
-    objective.train()(x, torch.Generator())
-    objective.eval()(x, torch.Generator())
+    objective.train()(x, generator=torch.Generator())
+    objective.eval()(x, generator=torch.Generator())
     assert not torch.equal(seen[0], x)
     assert torch.equal(seen[1], x)
 

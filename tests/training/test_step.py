@@ -1,0 +1,245 @@
+"""Steps in half precision, compiled, and replayed, against the plain float32 step."""
+
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import nn
+
+from sk_cpep import MAE
+from sk_cpep.nn import (
+    AlignmentConfig,
+    Augmentation,
+    MAEConfig,
+    MaskedAutoencoder,
+    PoseEMGAlignment,
+)
+from sk_cpep.training import Alignment, Objective, Reconstruction, TrainingStep
+from sk_cpep.training._graph import GraphedStep
+
+SIZES = dict(patch_length=10, d_model=32, n_layers=2, n_decoder_layers=1, n_heads=4)
+CPU = torch.device("cpu")
+
+
+def waves(n=32, seed=0):
+    """EMG-like windows (n, 4, 120) whose parts tell of each other, and poses."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(120) / 120
+    phase, rate = rng.uniform(0, 2 * np.pi, (n, 4, 1)), rng.uniform(1, 4, (n, 1, 1))
+    X = np.sqrt(2) * np.sin(2 * np.pi * rate * times + phase)
+    P = np.cos(2 * np.pi * rate * times[::2] + phase[:, :3])
+    return torch.tensor(X, dtype=torch.float32), torch.tensor(P, dtype=torch.float32)
+
+
+def reconstruction():
+    torch.manual_seed(0)
+    config = MAEConfig(4, 120, **SIZES)
+    return Reconstruction(MaskedAutoencoder(config), Augmentation(channel_rotation=1))
+
+
+def alignment():
+    torch.manual_seed(0)
+    config = AlignmentConfig(MAEConfig(4, 120, **SIZES), MAEConfig(3, 60, **SIZES))
+    return Alignment(
+        PoseEMGAlignment(config), Augmentation(), poses_embedded=False, train_emg=True
+    )
+
+
+def make_step(objective, lr=1e-3, **options):
+    objective.train()
+    optimizer = torch.optim.AdamW(objective.parameters(), lr=lr, weight_decay=1e-5)
+    return TrainingStep(objective, optimizer, device=CPU, **options)
+
+
+def losses(step, batches, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return np.array([step(list(batch), generator).item() for batch in batches])
+
+
+def batches_of(kind, n_steps):
+    batches = [waves(seed=seed) for seed in range(n_steps)]
+    return [batch[:1] for batch in batches] if kind is reconstruction else batches
+
+
+@pytest.mark.parametrize("kind", [reconstruction, alignment])
+def test_loss_curves_of_the_precisions_agree(kind):
+    batches = batches_of(kind, 200)
+    curves = [
+        losses(make_step(kind(), lr=3e-4, dtype=dtype), batches)
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    assert curves[0][-50:].mean() < 0.9 * curves[0][:20].mean()
+    assert_allclose(curves[1][-50:].mean(), curves[0][-50:].mean(), rtol=0.01)
+    assert not np.array_equal(*curves)
+
+
+@pytest.mark.parametrize("kind", [reconstruction, alignment])
+def test_what_learns_is_float32(kind):
+    step = make_step(kind(), dtype=torch.bfloat16)
+    seen = {}
+    for name, module in step.module.named_modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(
+                lambda _, args, out, name=name: seen.__setitem__(name, out.dtype)
+            )
+    losses(step, batches_of(kind, 2))
+    assert seen.pop("alignment.head", torch.float32) == torch.float32
+    assert set(seen.values()) == {torch.bfloat16}
+    for p in step.module.parameters():
+        assert p.dtype == torch.float32
+        if p.grad is not None:
+            assert p.grad.dtype == torch.float32
+    for state in step.optimizer.state.values():
+        assert {v.dtype for v in state.values()} == {torch.float32}
+
+
+def test_half_weights_learn_what_bfloat16_would_lose():
+    """A step far below the resolution of bfloat16 is not lost to rounding."""
+
+    class Line(Objective):
+        half_weights = True
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1, 1))
+
+        def draw(self, x, generator=None):
+            return (x,)
+
+        def compute(self, x):
+            return (x.to(self.weight.dtype) @ self.weight).float().mean()
+
+    line = Line()
+    step = TrainingStep(
+        line,
+        torch.optim.SGD(line.parameters(), lr=1e-4),
+        device=CPU,
+        dtype=torch.bfloat16,
+    )
+    for _ in range(100):
+        step([torch.ones(4, 1)], None)
+    assert_allclose(line.weight.item(), 1 - 100 * 1e-4, rtol=1e-5)
+
+
+def test_gradients_of_the_precisions_agree():
+    (x,), generator = batches_of(reconstruction, 1)[0], torch.Generator()
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        step = make_step(reconstruction(), dtype=dtype)
+        step.backward([x], generator.manual_seed(3))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in step.module.parameters()])
+        )
+    cosine = torch.cosine_similarity(*gradients, dim=0)
+    assert cosine > 0.99
+    assert_allclose(gradients[1].norm(), gradients[0].norm(), rtol=0.03)
+
+
+def test_gradients_of_earlier_steps_do_not_add_up():
+    batch, generator = batches_of(alignment, 1)[0], torch.Generator()
+    for dtype in (torch.float32, torch.bfloat16):
+        step = make_step(alignment(), dtype=dtype)
+        norms = []
+        for _ in range(2):
+            step.backward(list(batch), generator.manual_seed(0))
+            norms.append([p.grad.norm().item() for p in step.module.parameters()])
+        assert norms[0] == norms[1]
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_windows_stored_in_half_precision(stored, dtype):
+    batches = [[x.to(stored)] for (x,) in batches_of(reconstruction, 20)]
+    expected = losses(make_step(reconstruction()), batches_of(reconstruction, 20))
+    found = losses(make_step(reconstruction(), dtype=dtype), batches)
+    assert_allclose(found, expected, rtol=0.02 if dtype == torch.bfloat16 else 2e-3)
+
+
+def test_the_gradient_is_clipped():
+    batch = list(batches_of(alignment, 1)[0])
+    step = make_step(alignment(), gradient_clip=1e-3)
+    step.backward(batch, None)
+    free = torch.cat([p.grad.flatten().clone() for p in step.module.parameters()])
+    step.update()
+    clipped = torch.cat([p.grad.flatten() for p in step.module.parameters()])
+    expected = free.double() * 1e-3 / free.double().norm()
+    assert_allclose(clipped, expected, rtol=1e-4, atol=1e-12)
+
+
+def test_compiled_steps_learn_the_same(monkeypatch):
+    """Batches of another size than the first are computed without.
+
+    Traced as for any compiler, but run by PyTorch itself: quicker to begin.
+    """
+    traced = partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr(torch, "compile", traced)
+    batches = batches_of(reconstruction, 6)
+    batches[3] = [batches[3][0][:5]]
+    for dtype, rtol in [(torch.float32, 1e-4), (torch.bfloat16, 0.01)]:
+        expected = losses(make_step(reconstruction(), dtype=dtype), batches)
+        found = losses(make_step(reconstruction(), dtype=dtype, compile=True), batches)
+        assert_allclose(found, expected, rtol=rtol)
+
+
+# torch's own compiler imports what torch itself calls deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_compile_is_a_parameter_of_the_estimator():
+    X = waves(24)[0].numpy()
+    sizes = dict(SIZES, n_layers=1, batch_size=8, max_epochs=2, random_state=0, device="cpu")
+    plain, compiled = (MAE(**sizes, compile=c).fit(X) for c in (False, True))
+    for a, b in zip(plain.history_, compiled.history_):
+        assert_allclose(b["train_loss"], a["train_loss"], rtol=1e-4)
+
+
+class Tape:
+    """Stands for CUDA's recorder: what is recorded is run, anew, at each replay.
+
+    The recording itself changes nothing, as on a GPU.
+    """
+
+    def __init__(self, step, generator):
+        self.step, self.generator = step, generator
+        self.calls = []
+
+    def on_side_stream(self, function):
+        self.calls.append("warm up")
+        return function()
+
+    def record(self, function):
+        self.calls.append("record")
+        module, optimizer = self.step.module, self.step.optimizer
+        before = deepcopy((module.state_dict(), optimizer.state_dict()))
+        random = self.generator.get_state()
+        result = function().clone()
+        module.load_state_dict(before[0])
+        optimizer.load_state_dict(before[1])
+        self.generator.set_state(random)
+        if self.step.computation is not None:
+            self.step.computation.refresh()
+
+        def replay():
+            self.calls.append("replay")
+            result.copy_(function())
+
+        return result, replay
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_replayed_steps_learn_the_same(dtype):
+    """CUDA's own recording is run by ``benchmarks.engine --device cuda``."""
+    batches = batches_of(alignment, 8)
+    batches[5] = [x[:7] for x in batches[5]]  # the end of an epoch
+    expected = losses(make_step(alignment(), dtype=dtype), batches)
+    step = make_step(alignment(), dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    tape = Tape(step, generator)
+    graphed = GraphedStep(step, generator, tape)
+    kept = [x.clone() for x in batches[0]]
+    found = [graphed(list(batch)) for batch in batches]
+    assert_allclose([x.item() for x in found], expected, rtol=1e-6)
+    assert tape.calls == ["warm up"] * 3 + ["record"] + ["replay"] * 4
+    for x, y in zip(batches[0], kept):  # the caller's batches are left alone
+        assert torch.equal(x, y)
