@@ -1,12 +1,21 @@
-"""Windows in whole batches: never one by one, never copied as a whole."""
+"""Windows in whole batches: never one by one, read while the network is busy."""
+
+from contextlib import closing
+from copy import copy
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ._read_ahead import read_ahead
+from ._residence import chunk_rows, fill_tensor, free_memory, make_resident
+from ._rows import is_in_memory
+from ._transfer import transfer_to
+
 
 class WindowBatches(Dataset):
-    """Paired arrays of windows, fetched a batch at a time, as float32 on a device.
+    """Paired arrays of windows, fetched a batch at a time, on a device.
 
     Parameters
     ----------
@@ -17,18 +26,68 @@ class WindowBatches(Dataset):
     device : torch.device
         Where the batches go.
 
+    dtype : torch.dtype, default=torch.float32
+        What the network computes in.
+
     rows : int array, default=None
         The rows that take part. None is all.
 
     groups : array of shape (n,), default=None
         Group of every row. Given, a batch holds rows of one group only.
+
+    keep : bool, default=True
+        Whether to keep what fits on a CUDA device, from the first batch on. Not worth
+        it where all is read once.
+
+    Notes
+    -----
+    Where the windows are is decided once, an array at a time:
+
+    * On a CUDA device, what fits beside the network lives there, the largest arrays
+      first. With `dtype` bfloat16 it is float16 where that keeps the values at least
+      as well as bfloat16, and so are its batches; else float32.
+    * What does not fit, or is not in memory, is read by a thread while the network
+      is busy with the batch before, up to two batches ahead; on the way to a CUDA
+      device through pinned memory, by a stream of its own.
+    * On the CPU, batches of an array in memory are gathered when they are asked for.
+
+    All give the same batches in the same order.
     """
 
-    def __init__(self, *arrays, device, rows=None, groups=None):
+    def __init__(
+        self,
+        *arrays,
+        device,
+        dtype=torch.float32,
+        rows=None,
+        groups=None,
+        keep=True,
+    ):
         self.arrays = arrays
         self.device = device
         self.rows = np.arange(arrays[0].shape[0]) if rows is None else rows
-        self.groups = None if groups is None else groups[self.rows]
+        self._all_groups = groups
+        self._source = _BatchSource(arrays, device, dtype, keep)
+
+    @property
+    def groups(self):
+        """Group of every row that takes part, or None."""
+        return None if self._all_groups is None else self._all_groups[self.rows]
+
+    def of_rows(self, rows):
+        """The same arrays, of which other rows take part; nothing is copied.
+
+        Parameters
+        ----------
+        rows : int array
+
+        Returns
+        -------
+        batches : WindowBatches
+        """
+        other = copy(self)
+        other.rows = rows
+        return other
 
     def __len__(self):
         return len(self.rows)
@@ -45,52 +104,96 @@ class WindowBatches(Dataset):
 
         Returns
         -------
-        batch : list of float32 tensors, one an array, on the device
+        batch : list of float32 (or float16) tensors, one an array, on the device
         """
-        rows = self.rows[np.asarray(indices)]
-        return [to_device(fetch_rows(a, rows), self.device) for a in self.arrays]
+        return self._source.fetch(self.rows[np.asarray(indices)])
+
+    def stream(self, batches):
+        """Fetch one batch after the other.
+
+        Parameters
+        ----------
+        batches : sequence of sequences of int
+
+        Yields
+        ------
+        batch : list of float32 (or float16) tensors, one an array, on the device
+        """
+        return self._source.stream([self.rows[np.asarray(b)] for b in batches])
 
 
-def fetch_rows(array, rows):
-    """Rows of an array-like as a float32 array.
+class _BatchSource:
+    """Batches of arrays that live on the device, or are on their way to it.
 
     Parameters
     ----------
-    array : array-like of shape (n, ...)
-
-    rows : int array of shape (B,)
-
-    Returns
-    -------
-    batch : float32 ndarray of shape (B, ...)
-
-    Raises
-    ------
-    ValueError
-        If the rows hold NaN or infinity.
+    arrays, device, dtype, keep
+        As :class:`WindowBatches`.
     """
-    if isinstance(array, np.ndarray):
-        return np.asarray(array[rows], dtype=np.float32)
-    if hasattr(array, "__getitems__"):
-        batch = np.asarray(array.__getitems__(rows), dtype=np.float32)
-    else:  # in order, which is all that h5py datasets take
-        order = np.argsort(rows)
-        batch = np.asarray(array[rows[order]], dtype=np.float32)[np.argsort(order)]
-    if not np.isfinite(batch).all():
-        n = int((~np.isfinite(batch)).any(axis=tuple(range(1, batch.ndim))).sum())
-        raise ValueError(
-            f"Input contains NaN or infinity: {n} of the {len(rows)} windows in this "
-            "batch do. Drop those windows, or interpolate the gaps, before fitting."
-        )
-    return batch
+
+    def __init__(self, arrays, device, dtype, keep):
+        self.arrays = arrays
+        self.device = device
+        self.dtype = dtype
+        self.budget = free_memory if keep else _no_memory
+        self.transfer = transfer_to(device)
+
+    @cached_property
+    def resident(self):
+        """The arrays as tensors on the device; None for those that are not."""
+        budget = self.budget(self.device)
+        return make_resident(self.arrays, self.dtype, budget, self._upload)
+
+    @cached_property
+    def away(self):
+        """The arrays that are not on the device."""
+        pairs = zip(self.arrays, self.resident)
+        return [array for array, tensor in pairs if tensor is None]
+
+    def fetch(self, rows):
+        """A batch, without reading ahead."""
+        sent = self.transfer.send(self.away, rows) if self.away else None
+        return self._assemble(sent, rows)
+
+    def stream(self, batches):
+        """Batches of rows, in order; what has to be read is read ahead."""
+        at_hand = self.device.type == "cpu" and all(map(is_in_memory, self.away))
+        if at_hand or not self.away:
+            yield from map(self.fetch, batches)
+            return
+
+        def send(rows):
+            return self.transfer.send(self.away, rows)
+
+        with closing(read_ahead(send, batches)) as sent_batches:
+            for rows in batches:
+                yield self._assemble(next(sent_batches), rows)
+
+    def _assemble(self, sent, rows):
+        """A batch of what was sent, and of rows of what is on the device."""
+        received = iter(self.transfer.receive(sent) if sent is not None else ())
+        if len(self.away) == len(self.arrays):
+            return list(received)
+        index = self.transfer.send_index(rows)
+        return [
+            next(received) if tensor is None else tensor.index_select(0, index)
+            for tensor in self.resident
+        ]
+
+    def _upload(self, array, kept):
+        """An array as a tensor on the device, read in chunks."""
+        chunks = chunk_rows(array.shape)
+
+        def send(rows):
+            return self.transfer.send([array], rows)
+
+        with closing(read_ahead(send, chunks)) as sent_chunks:
+            received = (self.transfer.receive(sent)[0] for sent in sent_chunks)
+            return fill_tensor(array.shape, kept, self.device, received)
 
 
-def to_device(batch, device):
-    """A float32 array as a tensor on `device`, copied without waiting for it."""
-    tensor = torch.from_numpy(np.ascontiguousarray(batch))
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+def _no_memory(device):
+    return 0
 
 
 class BatchIterator:
@@ -107,13 +210,19 @@ class BatchIterator:
 
     min_batch : int, default=1
         A last batch with fewer windows than this is left out.
+
+    shard : tuple of int, default=(0, 1)
+        Which part of each batch is given, and of how many about equal parts: each of
+        several processes, with an equal `rng`, gets its own. A batch with fewer
+        windows than parts is left out.
     """
 
-    def __init__(self, dataset, batch_size, rng=None, min_batch=1):
+    def __init__(self, dataset, batch_size, rng=None, min_batch=1, shard=(0, 1)):
         self.dataset = dataset
         self.batch_size = batch_size
         self.rng = rng
         self.min_batch = min_batch
+        self.shard = shard
 
     def __len__(self):
         return len(self._in_order(np.arange(len(self.dataset))))
@@ -125,8 +234,8 @@ class BatchIterator:
         else:
             batches = self._in_order(self.rng.permutation(n))
             self.rng.shuffle(batches)
-        for indices in batches:
-            yield self.dataset.__getitems__(indices)
+        part, n_parts = self.shard
+        return self.dataset.stream([np.array_split(b, n_parts)[part] for b in batches])
 
     def _in_order(self, order):
         """Cut an order of rows into batches, each within a group."""
@@ -139,7 +248,8 @@ class BatchIterator:
             for run in runs
             for start in range(0, len(run), self.batch_size)
         ]
-        return [batch for batch in batches if len(batch) >= self.min_batch]
+        smallest = max(self.min_batch, self.shard[1])
+        return [batch for batch in batches if len(batch) >= smallest]
 
 
 def map_batches(function, *arrays, device, batch_size):
@@ -151,6 +261,7 @@ def map_batches(function, *arrays, device, batch_size):
         From float32 tensors of shape (B, C, T) to a tensor of shape (B, ...).
 
     *arrays : array-likes with the same number of rows
+        What is not in memory is read ahead.
 
     device : torch.device
 
@@ -160,9 +271,14 @@ def map_batches(function, *arrays, device, batch_size):
     -------
     result : float32 ndarray of shape (n, ...)
     """
-    batches = BatchIterator(WindowBatches(*arrays, device=device), batch_size)
+    windows = WindowBatches(*arrays, device=device, keep=False)
+    if not len(windows):
+        raise ValueError("0 windows were given: give at least one.")
+    transfer = transfer_to(device)
     with torch.inference_mode():
-        return np.concatenate([_apply(function, batch) for batch in batches])
+        batches = BatchIterator(windows, batch_size)
+        copies = (transfer.fetch(_apply(function, batch)) for batch in batches)
+        return _collect(copies, len(windows))
 
 
 def _apply(function, batch):
@@ -174,4 +290,26 @@ def _apply(function, batch):
     n = len(batch[0])
     if n == 1:
         batch = [torch.cat([x, x]) for x in batch]
-    return function(*batch)[:n].float().cpu().numpy()
+    return function(*batch)[:n]
+
+
+def _collect(copies, n):
+    """Put results together, each when the next one is on its way to the host."""
+    whole, start = None, 0
+    for get in _one_behind(copies):
+        result = get()
+        if whole is None:
+            whole = np.empty((n, *result.shape[1:]), np.float32)
+        whole[start : start + len(result)] = result
+        start += len(result)
+    return whole
+
+
+def _one_behind(items):
+    before = None
+    for item in items:
+        if before is not None:
+            yield before
+        before = item
+    if before is not None:
+        yield before

@@ -191,3 +191,38 @@ def test_the_array_is_not_written_to():
     (batch,) = dataset.__getitems__(np.arange(6))
     batch += 1
     assert_array_equal(X, numbered(6))
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+def test_shards_are_the_parts_of_each_batch(n_parts):
+    groups = np.random.RandomState(1).randint(3, size=41)
+
+    def batches(shard, X):
+        dataset = WindowBatches(X, device=CPU, groups=groups)
+        rng = np.random.RandomState(0)
+        iterator = BatchIterator(dataset, 8, rng, min_batch=3, shard=shard)
+        epochs = [rows_of(iterator) for _ in range(2)]
+        assert {len(epoch) for epoch in epochs} == {len(iterator)}
+        return epochs
+
+    whole = batches((0, 1), numbered(41))
+    lazy = [Batched(numbered(41)) for _ in range(n_parts)]
+    parts = [batches((part, n_parts), lazy[part]) for part in range(n_parts)]
+    for epoch, *epoch_parts in zip(whole, *parts):
+        for batch, *pieces in zip(epoch, *epoch_parts):
+            assert sum(pieces, []) == batch
+            assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+    n_read = [sum(map(len, array.requests)) for array in lazy]
+    assert sum(n_read) == sum(len(batch) for epoch in whole for batch in epoch)
+
+
+def test_a_batch_smaller_than_its_parts_is_left_out():
+    dataset = WindowBatches(numbered(13), device=CPU)
+    iterators = [BatchIterator(dataset, 5, shard=(part, 4)) for part in range(4)]
+    assert list(map(len, iterators)) == [2, 2, 2, 2]  # of 5, 5 and 3
+    assert [rows_of(iterator) for iterator in iterators] == [
+        [[0, 1], [5, 6]],
+        [[2], [7]],
+        [[3], [8]],
+        [[4], [9]],
+    ]

@@ -1,0 +1,184 @@
+"""All that the next epochs of a run depend on, taken from a net and given to one."""
+
+import numpy as np
+import torch
+from skorch.callbacks import LRScheduler
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def run_state(net):
+    """What the next epochs depend on.
+
+    Parameters
+    ----------
+    net : LossNet
+        Between two epochs.
+
+    Returns
+    -------
+    state : dict
+        Nested; of tensors and plain values, as PyTorch's safe reader takes them.
+        Callbacks that have ``state_dict`` and ``load_state_dict`` are part of it.
+    """
+    return {
+        "module": dict(net.module_.state_dict()),
+        "optimizer": {
+            "state": net.optimizer_.state_dict()["state"],
+            "rates": rates_of(net.optimizer_),
+        },
+        "schedules": {
+            name: plain(schedule.state_dict(), name, keep_tensors=False)
+            for name, schedule in schedules_of(net).items()
+        },
+        "scaler": None,  # bfloat16 needs none
+        "callbacks": {
+            name: plain(callback.state_dict(), name)
+            for name, callback in stateful_callbacks(net).items()
+        },
+        "random": random_of(net),
+        "history": [plain_record(epoch) for epoch in net.history],
+    }
+
+
+def begin_from(net, state):
+    """Give a net, before ``on_train_begin``, what is made before it."""
+    net.module_.load_state_dict(state["module"])
+    load_optimizer(net.optimizer_, state["optimizer"])
+    restore_random(net, state["random"], len(state["history"]))
+    net.history.extend({**epoch, "batches": []} for epoch in state["history"])
+
+
+def go_on_from(net, state):
+    """Give a net, after ``on_train_begin``, what is made in it."""
+    restore_parts(schedules_of(net), state["schedules"])
+    restore_parts(stateful_callbacks(net), state["callbacks"])
+    # A schedule sets a rate when it is made.
+    set_rates(net.optimizer_, state["optimizer"]["rates"])
+
+
+def schedules_of(net):
+    """The schedules of the learning rate, by the names of their callbacks."""
+    return {
+        name: callback.lr_scheduler_
+        for name, callback in net.callbacks_
+        if isinstance(callback, LRScheduler)
+    }
+
+
+def stateful_callbacks(net):
+    """The callbacks that can be asked for their state and given one, by name."""
+    return {
+        name: callback
+        for name, callback in net.callbacks_
+        if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict")
+    }
+
+
+def restore_parts(parts, states):
+    """Give their states to the parts that were there before."""
+    for name, part in parts.items():
+        if name in states:
+            part.load_state_dict(states[name])
+
+
+def plain(value, name, keep_tensors=True):
+    """The state of a callback as plain values, and tensors if they are kept.
+
+    Raises
+    ------
+    TypeError
+        If there is anything else.
+    """
+    if isinstance(value, dict):
+        return {k: plain(v, name, keep_tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [plain(item, name, keep_tensors) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    is_tensor = isinstance(value, torch.Tensor)
+    if isinstance(value, np.generic) or (is_tensor and not keep_tensors):
+        return value.item()
+    if is_tensor or isinstance(value, _PLAIN):
+        return value
+    raise TypeError(
+        f"A checkpoint cannot hold the state of the callback {name!r}, which has a "
+        f"{type(value).__name__}: its state_dict() may give numbers, text, tensors, "
+        "and lists and dicts of these."
+    )
+
+
+def plain_record(epoch):
+    """The numbers and texts that were recorded of an epoch."""
+    values = {k: v.item() if isinstance(v, np.generic) else v for k, v in epoch.items()}
+    return {k: v for k, v in values.items() if isinstance(v, _PLAIN)}
+
+
+def rates_of(optimizer):
+    """Learning rates of an optimizer's groups as floats."""
+    return [
+        {name: float(group[name]) for name in ("lr", "initial_lr") if name in group}
+        for group in optimizer.param_groups
+    ]
+
+
+def set_rates(optimizer, rates):
+    """Set learning rates; those that are tensors stay where they are."""
+    for group, values in zip(optimizer.param_groups, rates):
+        for name, value in values.items():
+            if isinstance(group.get(name), torch.Tensor):
+                group[name].fill_(value)
+            else:
+                group[name] = value
+
+
+def load_optimizer(optimizer, saved):
+    """Give an optimizer its moments and rates; its options stay those of the device."""
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    set_rates(optimizer, saved["rates"])
+
+
+def random_of(net):
+    """State of all generators that are drawn from."""
+    device = torch.device(net.device)
+    return {
+        "order": pack_generator(net.iterator_train__rng),
+        "torch": torch.get_rng_state(),
+        "device": device.type,
+        "on_device": generators_of(device).get_rng_state(*_index(device)),
+        "masks": net.generator_.get_state(),
+    }
+
+
+def restore_random(net, saved, n_epochs):
+    """Set all generators; on another kind of device, masks are other ones."""
+    net.iterator_train__rng.set_state(unpack_generator(saved["order"]))
+    torch.set_rng_state(saved["torch"])
+    device = torch.device(net.device)
+    if saved["device"] == device.type:
+        generators_of(device).set_rng_state(saved["on_device"], *_index(device))
+        net.generator_.set_state(saved["masks"])
+        return
+    entropy = np.random.SeedSequence((net.seed, n_epochs))
+    net.generator_.manual_seed(int(entropy.generate_state(1)[0]))
+
+
+def generators_of(device):
+    """The module that keeps torch's global generator of a device."""
+    return torch.random if device.type == "cpu" else torch.get_device_module(device)
+
+
+def _index(device):
+    return (device,) if device.type == "cuda" else ()
+
+
+def pack_generator(rng):
+    """State of a RandomState as a tensor and plain values."""
+    name, keys, *rest = rng.get_state()
+    return [name, torch.from_numpy(keys.astype(np.int64)), *rest]
+
+
+def unpack_generator(packed):
+    """State of a RandomState, as it takes it."""
+    name, keys, *rest = packed
+    return (name, keys.numpy().astype(np.uint32), *rest)
