@@ -104,6 +104,10 @@ class WindowArray:
     def __len__(self):
         return len(self.starts)
 
+    def __sizeof__(self):
+        # By this, Dask sends to its workers once what is not small.
+        return super().__sizeof__() + self.recordings.nbytes + self.starts.nbytes
+
     def __repr__(self):
         return f"WindowArray(shape={self.shape}, dtype=float32, unread)"
 

@@ -4,6 +4,8 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
+from ._one_at_a_time import one_fit_at_a_time
+
 
 def resolve_device(device):
     """Turn a `device` parameter into a device.
@@ -77,7 +79,11 @@ def autocast(dtype, device):
 
 @contextmanager
 def seeded(seed):
-    """Seed torch's global generators inside, and leave them as they were."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    """Seed torch's global generators inside, and leave them as they were.
+
+    As they belong to the whole process, one thread at a time is inside.
+    """
+    devices = range(torch.cuda.device_count())
+    with one_fit_at_a_time(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +50,11 @@ def truth(source):
     return np.stack(
         [source.data[r, :, s : s + 8] for r in range(4) for s in range(0, 45, 9)]
     )
+
+
+def test_size_in_memory_is_that_of_the_index(X, source):
+    assert sys.getsizeof(X) - sys.getsizeof(X[:0]) == 20 * 2 * 8
+    assert source.reads == []
 
 
 def test_describes_itself_without_reading(X, source):
