@@ -1,13 +1,16 @@
 """The command line: ``python -m sk_cpep``."""
 
 import argparse
+import os
 import sys
 import time
 
 from ._version import __version__
 from .datasets import pack_emg2pose
 from .demo import add_demo_arguments, run_demo_command
+from .fit import add_fit_arguments, run_fit_command
 from .preprocessing import BandpassNotch
+from .training import LaunchError
 
 
 def main(argv=None):
@@ -21,7 +24,7 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, LaunchError) as error:
         complain(error)
         return 2
     except KeyboardInterrupt:
@@ -30,8 +33,10 @@ def main(argv=None):
 
 
 def complain(message):
-    """Print a line to standard error."""
-    print(f"sk_cpep: {message}".replace("\n", " "), file=sys.stderr)
+    """Print a line to standard error; of several processes each says which it is."""
+    rank = os.environ.get("RANK", "0")
+    who = "sk_cpep" if rank == "0" else f"sk_cpep, process {rank}"
+    print(f"{who}: {message}".replace("\n", " "), file=sys.stderr)
 
 
 def build_parser():
@@ -44,6 +49,9 @@ def build_parser():
     )
     add_demo_arguments(demo)
     demo.set_defaults(run=run_demo_command, interrupted="interrupted")
+    fit = commands.add_parser("fit", help="pre-train and align as a file says")
+    add_fit_arguments(fit)
+    fit.set_defaults(run=run_fit_command, interrupted="interrupted")
     pack = commands.add_parser(
         "pack", help="filter emg2pose once, into memory-mapped files"
     )

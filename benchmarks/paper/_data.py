@@ -10,9 +10,10 @@ from sk_cpep.demo._folds import fold_users
 from sk_cpep.demo._run import cut_demo_windows, split_people
 from sk_cpep.demo._windows import WindowSet
 from sk_cpep.evaluation import paper_splits, recording_moments, zero_shot_gallery
+from sk_cpep.fit import normalised
 from sk_cpep.preprocessing import BandpassNotch
 
-from ._prepare import binned, normalised, standardise
+from ._prepare import binned, standardise
 from ._store import digest
 
 GESTURE_SETS = ("in_distribution", "unseen")

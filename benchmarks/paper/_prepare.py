@@ -3,38 +3,7 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from sk_cpep.datasets import WindowArray
-from sk_cpep.preprocessing import InstanceNorm
-
 _BATCH = 1024
-
-
-class NormalisedSource:
-    """Windows of another source, each channel standardised in each window.
-
-    Parameters
-    ----------
-    source : object
-        As of :class:`~sk_cpep.datasets.WindowArray`.
-    """
-
-    def __init__(self, source):
-        self.source = source
-
-    @property
-    def n_channels(self):
-        """Channels of the windows."""
-        return self.source.n_channels
-
-    def read(self, recordings, starts, n_times):
-        """Windows of shape (n, n_channels, n_times)."""
-        windows = self.source.read(recordings, starts, n_times)
-        return InstanceNorm(over="channel").fit_transform(windows)
-
-
-def normalised(X):
-    """A WindowArray whose windows are standardised as they are read."""
-    return WindowArray(NormalisedSource(X.source), X.recordings, X.starts, X.n_times)
 
 
 def binned(X, size):

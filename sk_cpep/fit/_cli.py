@@ -1,0 +1,190 @@
+"""The command line: ``python -m sk_cpep fit CONFIG``."""
+
+import argparse
+import tempfile
+import time
+from io import BytesIO
+
+import joblib
+
+from .._whole_file import replace_file
+from ..training import resolve_device, resolve_processes
+from ._config import read_config
+from ._windows import load_windows
+
+EXAMPLE = """
+[data]
+pack = "packed"            # a folder that python -m sk_cpep pack made; and, as in
+split = "train"            # load_pack: size, stride, users, stages, sides, ...
+normalise = "channel"      # each channel of a window to mean 0, SD 1; or "window"
+# groups = "users"         # batches of one person each
+# or .npy files of windows (n_windows, n_channels, n_times):
+# emg = "emg.npy"
+# pose = "pose.npy"
+# groups = "users.npy"
+
+[cpep]                     # the parameters of CPEP
+max_epochs = 100
+random_state = 0
+
+[cpep.emg_encoder]         # those of its MAEs, or fitted = "mae.joblib"
+max_epochs = 100
+
+[cpep.pose_encoder]
+max_epochs = 100
+
+# or, instead of [cpep], one autoencoder:
+# [mae]
+# modality = "emg"         # or "pose"
+
+[output]
+model = "cpep.joblib"      # for joblib.load
+# overwrite = true
+checkpoint_dir = "states"  # a fit that is cut off goes on from here
+"""
+
+
+def add_fit_arguments(parser):
+    """The arguments of ``python -m sk_cpep fit``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "an example of a file:\n" + EXAMPLE + "\nSeveral GPUs: accelerate launch -m "
+        "sk_cpep fit CONFIG (extra: distributed)."
+    )
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="TOML file: [data], [cpep] or [mae], [output]; paths in it are relative "
+        "to its folder",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="no progress bars, the result only"
+    )
+
+
+def run_fit_command(args):
+    """Fit what the file describes, keep it, and say what came of it."""
+    started = time.perf_counter()
+    config = read_config(args.config, verbose=0 if args.quiet else 1)
+    estimator = config.estimator
+    if estimator.checkpoint_dir is not None:
+        args.interrupted = "interrupted; the same command goes on from here"
+    processes = resolve_processes(resolve_device(estimator.device))
+    say = print_now if processes.is_main else say_nothing
+    with processes.together():
+        if processes.is_main:
+            check_output(config)
+    windows = load_windows(config.data)
+    if not args.quiet:
+        say(describe_fit(config, windows, processes))
+    fit_windows(config, windows)
+    with processes.together():
+        if processes.is_main:
+            replace_file(config.model, dumped(estimator))
+    histories = estimator.history_
+    if config.modality is not None:
+        histories = {config.modality: histories}
+    for name, history in histories.items():
+        say(describe_history(name, history, first_of(windows).shape[0]))
+    say(f"{config.model}; {time.perf_counter() - started:.0f} s")
+    processes.close()
+    return 0
+
+
+def print_now(line):
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def say_nothing(line):
+    """Print nothing: another process does."""
+
+
+def check_output(config):
+    """Find out whether the model can be written before it is learned."""
+    path = config.model
+    if path.is_dir():
+        raise IsADirectoryError(f"[output] model = {path} is a folder: give a file.")
+    if path.exists() and not config.overwrite:
+        raise FileExistsError(
+            f"[output] model = {path} exists: give another file, or overwrite = true."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        file.write(b"0")
+
+
+def fit_windows(config, windows):
+    """Fit the estimator."""
+    if config.modality is None:
+        config.estimator.fit(windows.emg, windows.pose, windows.groups)
+    else:
+        config.estimator.fit(windows[config.modality])
+
+
+def dumped(estimator):
+    """A fitted estimator as joblib writes it."""
+    buffer = BytesIO()
+    joblib.dump(estimator, buffer)
+    return buffer.getvalue()
+
+
+def first_of(windows):
+    """EMG, or the pose where there is none."""
+    return windows.pose if windows.emg is None else windows.emg
+
+
+def describe_fit(config, windows, processes):
+    """What is about to be fitted, in lines.
+
+    Parameters
+    ----------
+    config : FitConfig
+
+    windows : Bunch
+        Of :func:`load_windows`.
+
+    processes : SingleProcess
+    """
+    estimator = config.estimator
+    names = ["emg", "pose"] if config.modality is None else [config.modality]
+    shapes = [
+        f"{name} {' x '.join(map(str, windows[name].shape[1:]))}" for name in names
+    ]
+    lines = [
+        f"{type(estimator).__name__} on {first_of(windows).shape[0]} windows of "
+        f"{windows.name} ({', '.join(shapes)})",
+        f"{estimator.batch_size} windows a step, on {processes.device}",
+    ]
+    if processes.size > 1:
+        lines[1] += f", shared by {processes.size} processes"
+    if estimator.checkpoint_dir is not None:
+        lines[1] += f"; checkpoints in {estimator.checkpoint_dir}"
+    return "\n".join(lines)
+
+
+def describe_history(name, history, n_windows):
+    """How a stage of training went, in a line.
+
+    Parameters
+    ----------
+    name : str
+
+    history : list of dict
+        An epoch each; none, if the stage was not trained.
+
+    n_windows : int
+        Windows an epoch.
+    """
+    if not history:
+        return f"{name}: not trained"
+    seconds = sum(epoch["seconds"] for epoch in history)
+    first, last = history[0], history[-1]
+    line = (
+        f"{name}: loss {first['train_loss']:.4f} to {last['train_loss']:.4f} in "
+        f"{len(history)} epochs"
+    )
+    if "valid_loss" in last:
+        best = min(epoch["valid_loss"] for epoch in history)
+        line += f", best on windows set aside {best:.4f}"
+    return f"{line}; {n_windows * len(history) / seconds:.0f} windows/s"
