@@ -3,7 +3,7 @@
 import os
 
 
-def replace_file(path, data):
+def replace_file(path, data, previous=None):
     """Write a file so that a crash leaves the earlier one or the new one.
 
     Parameters
@@ -12,21 +12,38 @@ def replace_file(path, data):
 
     data : bytes
 
+    previous : pathlib.Path, default=None
+        What the earlier file is kept as. Between its renaming and that of the new
+        one, it alone is there.
+
     Raises
     ------
     OSError
-        If it cannot be written; the earlier file is still there then.
+        If it cannot be written; the earlier file is still there then, or at `previous`.
     """
     draft = path.with_name(f".{path.name}.tmp")
     try:
         with draft.open("wb") as file:
             file.write(data)
             sync(file)
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_writable(folder):
+    """Find out whether a folder takes files; raise the OSError if it does not."""
+    probe = folder / ".probe.tmp"
+    try:
+        with probe.open("wb") as file:
+            file.write(b"probe")
+            sync(file)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def sync(file):

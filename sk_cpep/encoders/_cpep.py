@@ -1,6 +1,7 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from sklearn.base import (
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -28,9 +28,12 @@ from .._callback_support import (
 )
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from ..training import Alignment, map_batches, seeded, train
+from ._alike import start_alike
+from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
-from ._persistence import PickledWeightsMixin, weights_of
+from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._stage_cache import StageCache
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
 from ._windows import (
     PairedPoseMixin,
@@ -141,13 +144,15 @@ class CPEP(
         Weight decay of AdamW; the temperature has none.
 
     batch_size : int, default=256
-        Pairs per step: each has ``batch_size - 1`` negatives.
+        Pairs per step, over all processes that train together: each has
+        ``batch_size - 1`` negatives.
 
     max_epochs : int, default=100
         Passes over the pairs.
 
     restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine.
+        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
+        fit that goes on to a larger `max_epochs` keeps the one it began with.)
 
     early_stopping : bool, default=False
         Set pairs aside, stop when the loss on them no longer falls, and keep the best
@@ -167,6 +172,24 @@ class CPEP(
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the matrix products while training; see :class:`MAE`.
+
+    compile : bool, default=False
+        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
+        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+
+    checkpoint_dir : path-like, default=None
+        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
+        finds one there goes on from it, to `max_epochs` in all, as if never
+        interrupted; one of other parameters or data is refused. Each stage has its
+        own within it; when the alignment has begun, encoders are trained no further.
+        See :class:`MAE`.
+
+    memory : str or object with the joblib.Memory interface, default=None
+        Where the result of each stage is kept, so that a search over parameters trains
+        anew only the stages that they change. It needs an int as `random_state`.
+        Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
+        window arrays by what they read from where: empty it when the files that they
+        read have changed.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches of the alignment.
@@ -216,6 +239,15 @@ class CPEP(
     MAE : The encoders.
     ZeroShotClassifier : Names gestures by their nearest poses.
 
+    Notes
+    -----
+    Processes that were launched together (``accelerate launch``, ``torchrun``; extra
+    `distributed`) train together: each calls :meth:`fit` with the same parameters and
+    all of the data, and takes its share of every batch. A window's negatives are the
+    whole batch, in whichever process they are; only what is drawn at random differs
+    from a fit in one process. Afterwards all hold the same weights. The same goes for
+    every estimator of the package that trains a network.
+
     References
     ----------
     .. [1] "CPEP: Contrastive Pose-EMG Pre-training Enhances Gesture Generalization
@@ -260,6 +292,7 @@ class CPEP(
         "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
         "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
         "center_pose": ["boolean"],
+        "memory": [str, HasMethods(["cache"]), None],
         **TRAINING_CONSTRAINTS,
     }
 
@@ -298,6 +331,9 @@ class CPEP(
         tol=1e-4,
         device="auto",
         precision="auto",
+        compile=False,
+        checkpoint_dir=None,
+        memory=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -334,6 +370,9 @@ class CPEP(
         self.tol = tol
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.checkpoint_dir = checkpoint_dir
+        self.memory = memory
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
@@ -348,7 +387,7 @@ class CPEP(
         X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
             EMG windows, best of unit variance. An object with a 3-D `shape` that
             takes an array of indices (or has ``__getitems__``) is read batch by
-            batch and never copied whole.
+            batch, never into main memory whole.
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             The pose windows ``P`` of the same moments, one a row of `X`; joint angles
@@ -368,8 +407,11 @@ class CPEP(
         Raises
         ------
         ValueError
-            If rows do not pair, windows do not fit the encoders, or the loss is no
-            longer finite.
+            If rows do not pair, windows do not fit the encoders, the loss is no longer
+            finite, or `checkpoint_dir` holds another run.
+
+        OSError
+            If a checkpoint cannot be written. Earlier ones are left as they are.
         """
         X = read_windows(self, X, reset=True)
         P = self._read_poses(y, reset=True)
@@ -381,7 +423,8 @@ class CPEP(
                 "center_pose=True needs a frozen pose encoder: set train_pose=False."
             )
         plan = training_plan(self, min_batch=2)
-        rng = check_random_state(self.random_state)
+        rng = start_alike(self, plan, X=X, P=P, groups=groups)
+        stages = StageCache(self.memory, self, plan.processes)
         emg, pose = self._encoders(rng)
         jobs = {
             "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
@@ -389,31 +432,40 @@ class CPEP(
         }
         for name, (mae, _, windows, _) in jobs.items():
             settle_sizes(name, mae, windows)
+        checkpoint = self._open_checkpoint(jobs, plan, rng, X=X, P=P, groups=groups)
         n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
         task = fit_task(self, n_fits + 1)
-        self.history_ = {
-            name: self._pretrain(task, name, *job) for name, job in jobs.items()
-        }
+        weights, self.history_ = {}, {}
+        for name, job in jobs.items():
+            pretrained = self._pretrain(task, stages, name, *job)
+            weights[name], self.history_[name] = pretrained
         with seeded(rng.randint(2**31)):
-            self._start_alignment(emg, pose)
-            self.history_["alignment"] = self._align(X, P, groups, plan, rng, task)
+            self._start_alignment(emg.config_, pose.config_, weights)
+            self.history_["alignment"] = self._align(
+                X, P, groups, plan, rng, task, stages, checkpoint
+            )
         self.temperature_ = 1 / self.module_.scale.item()
         self.n_iter_ = len(self.history_["alignment"])
         end_task(task, self)
         return self
 
     def _encoders(self, rng):
-        """The MAE of each modality, with a seed where it has none."""
+        """The MAE of each modality, with a seed and a folder where it has none."""
         common = {"device": self.device, "precision": self.precision}
         common["verbose"] = self.verbose
         seeds = rng.randint(2**31, size=2)
-        return [
-            mae_of(MAE(patch_length, **common) if mae is None else mae, name, int(seed))
-            for mae, name, patch_length, seed in (
-                (self.emg_encoder, "emg_encoder", 50, seeds[0]),
-                (self.pose_encoder, "pose_encoder", 200, seeds[1]),
-            )
-        ]
+        given = (
+            (self.emg_encoder, "emg_encoder", 50, seeds[0]),
+            (self.pose_encoder, "pose_encoder", 200, seeds[1]),
+        )
+        maes = []
+        for mae, name, patch_length, seed in given:
+            own = {"random_state": int(seed)}
+            if self.checkpoint_dir is not None:
+                own["checkpoint_dir"] = Path(self.checkpoint_dir, name)
+            mae = MAE(patch_length, **common) if mae is None else mae
+            maes.append(mae_of(mae, name, own))
+        return maes
 
     def _augmentation(self):
         return Augmentation(
@@ -426,22 +478,41 @@ class CPEP(
             channel_dropout=self.channel_dropout,
         )
 
-    def _pretrain(self, task, name, mae, init, windows, augment):
-        """Fit the MAE of one modality, if it is to be fitted; its history."""
+    def _open_checkpoint(self, jobs, plan, rng, **data):
+        """The checkpoint of the alignment, before any stage is trained."""
+        facts = {}
+        for name, (mae, init, *_) in jobs.items():
+            facts |= encoder_facts(name, mae, needs_fit(mae, init))
+        return open_checkpoint(self, plan, rng, stage="alignment", facts=facts, **data)
+
+    def _pretrain(self, task, stages, name, mae, init, windows, augment):
+        """Weights of the encoder of one modality, and the history of its fit.
+
+        An encoder that starts at random has no weights yet.
+        """
+        if init == "random":
+            return None, []
         if not needs_fit(mae, init):
-            return []
+            return weights_of(mae.module_.encoder), []
+
+        def train_encoder():
+            mae._fit_augmented(windows, augment)
+            return weights_of(mae.module_.encoder), mae.history_
+
         stage = leaf_task(task, name)
         with propagated(stage, mae):
             begin_task(stage, self)
-            mae._fit_augmented(windows, augment)
+            pretrained = stages.get(
+                train_encoder, mae, windows=windows, augment=augment
+            )
             end_task(stage, self)
-        return mae.history_
+        return pretrained
 
-    def _start_alignment(self, emg, pose):
+    def _start_alignment(self, emg_config, pose_config, weights):
         """Make `module_`, its encoders as pre-trained or new."""
         self.config_ = AlignmentConfig(
-            emg.config_,
-            pose.config_,
+            emg_config,
+            pose_config,
             temperature=self.temperature,
             learn_temperature=self.learn_temperature,
             pooling=self.pooling,
@@ -449,13 +520,36 @@ class CPEP(
             target_temperature=self.target_temperature,
         )
         self.module_ = self._build_module()
-        if self.emg_init == "pretrained":
-            copy_weights(emg.module_.encoder, self.module_.emg_encoder)
-        if self.pose_init == "pretrained":
-            copy_weights(pose.module_.encoder, self.module_.pose_encoder)
+        for name, pretrained in weights.items():
+            if pretrained is not None:
+                load_weights(getattr(self.module_, name), pretrained)
 
-    def _align(self, X, P, groups, plan, rng, task):
+    def _align(self, X, P, groups, plan, rng, task, stages, checkpoint):
         """Train `module_` on pairs; its history."""
+
+        def train_alignment():
+            history = self._train_alignment(X, P, groups, plan, rng, stage, checkpoint)
+            return weights_of(self.module_), history
+
+        stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
+        start = {"config": self.config_, "weights": weights_of(self.module_)}
+        weights, history = stages.get(
+            train_alignment, self, X=X, P=P, groups=groups, **start
+        )
+        load_weights(self.module_, weights)
+        end_task(stage, self)
+        return history
+
+    def _starting_weights(self):
+        encoders = ("emg_encoder", "pose_encoder")
+        return {
+            f"weights of {name}": weights_fact(getattr(self.module_, name))
+            for name in encoders
+        }
+
+    def _train_alignment(self, X, P, groups, plan, rng, stage, checkpoint):
+        if checkpoint is not None:
+            checkpoint.confirm(self._starting_weights)
         self.module_.to(plan.device)
         if self.center_pose:
             self._center_pose(P)
@@ -466,9 +560,9 @@ class CPEP(
             self._augmentation(),
             poses_embedded=frozen_pose,
             train_emg=self.train_emg,
+            gather=plan.processes.whole_batch(plan.batch_size),
         )
-        stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
-        history = train(
+        return train(
             objective,
             [X, targets],
             plan,
@@ -476,9 +570,8 @@ class CPEP(
             groups=groups,
             description="CPEP alignment",
             callbacks=[*(self.callbacks or ()), epoch_hook(stage, self)],
+            checkpoint=checkpoint,
         )
-        end_task(stage, self)
-        return history
 
     def _center_pose(self, P):
         mean = self._map(self.module_.encode_pose, P).mean(axis=0, dtype=np.float64)
@@ -575,8 +668,11 @@ class CPEP(
         return tags
 
 
-def mae_of(encoder, name, seed):
-    """The MAE to start from: a clone with a seed, or the fitted one that is frozen."""
+def mae_of(encoder, name, own):
+    """The MAE to start from: the fitted one that is frozen, or a clone.
+
+    Parameters of the clone that are None are as in `own`.
+    """
     frozen = isinstance(encoder, FrozenEstimator)
     mae = encoder.estimator if frozen else clone(encoder)
     if not isinstance(mae, MAE):
@@ -586,9 +682,9 @@ def mae_of(encoder, name, seed):
         )
     if frozen:
         check_is_fitted(mae)
-    elif mae.random_state is None:
-        mae.set_params(random_state=seed)
-    return mae
+        return mae
+    missing = {k: v for k, v in own.items() if getattr(mae, k) is None}
+    return mae.set_params(**missing)
 
 
 def needs_fit(mae, init):
@@ -606,11 +702,6 @@ def settle_sizes(name, mae, windows):
             mae._prepare(windows)
     except ValueError as error:
         raise type(error)(f"{name}: {error}") from error
-
-
-def copy_weights(source, target):
-    """Copy the weights of one module to another of the same sizes."""
-    target.load_state_dict(source.state_dict())
 
 
 def check_contrast(X):

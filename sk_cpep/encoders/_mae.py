@@ -1,5 +1,6 @@
 """The masked autoencoder of one modality as an estimator."""
 
+from dataclasses import asdict
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,7 +11,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +22,8 @@ from .._callback_support import (
 )
 from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
 from ..training import Reconstruction, map_batches, seeded, train
+from ._alike import start_alike
+from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
 from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
@@ -79,13 +81,14 @@ class MAE(
         Weight decay of AdamW.
 
     batch_size : int, default=256
-        Windows per step.
+        Windows per step, over all processes that train together.
 
     max_epochs : int, default=100
         Passes over the windows.
 
     restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine.
+        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
+        fit that goes on to a larger `max_epochs` keeps the one it began with.)
 
     early_stopping : bool, default=False
         Set windows aside, stop when the loss on them no longer falls, and keep the
@@ -106,6 +109,15 @@ class MAE(
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the matrix products while training; ``"auto"`` is bfloat16 where
         the hardware has units for it. Embeddings are always computed in float32.
+
+    compile : bool, default=False
+        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
+        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+
+    checkpoint_dir : path-like, default=None
+        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
+        finds one there goes on from it, to `max_epochs` in all, as if never
+        interrupted; one of other parameters or data is refused. See the notes.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches.
@@ -143,6 +155,24 @@ class MAE(
     See Also
     --------
     CPEP : Aligns two of them.
+
+    Notes
+    -----
+    In `checkpoint_dir`, ``checkpoint.pt`` holds the run after its last epoch: weights,
+    optimizer, schedule, random generators, history, parameters. ``previous.pt`` is the
+    one before, which is gone on from if the other is damaged; ``start.pt``, without an
+    int as `random_state`, what the run began with. Each is there whole or not at all,
+    whenever the process is killed. An epoch that was interrupted is run again, with the
+    same random numbers.
+
+    A fit that goes on may have another `max_epochs`, `device`, `compile`, `callbacks`
+    and `verbose`. Its windows are compared by shape and checksum: of all values where
+    they are in memory, else of 256 windows. Callbacks that have ``state_dict`` and
+    ``load_state_dict`` go on as well, others begin anew. A run that early stopping or
+    a callback ended is not trained further.
+
+    Processes that were launched together train together; see :class:`CPEP`. The first
+    one of them writes.
 
     References
     ----------
@@ -198,6 +228,8 @@ class MAE(
         tol=1e-4,
         device="auto",
         precision="auto",
+        compile=False,
+        checkpoint_dir=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -222,6 +254,8 @@ class MAE(
         self.tol = tol
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
@@ -234,7 +268,7 @@ class MAE(
         X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
             Windows, best of unit variance. Two dimensions are one channel. An object
             with a 3-D `shape` that takes an array of indices (or has
-            ``__getitems__``) is read batch by batch and never copied whole.
+            ``__getitems__``) is read batch by batch, never into main memory whole.
 
         y : Ignored
             Present for API consistency.
@@ -246,8 +280,11 @@ class MAE(
         Raises
         ------
         ValueError
-            If windows are shorter than a patch, the mask would hide nothing, or the
-            loss is no longer finite.
+            If windows are shorter than a patch, the mask would hide nothing, the loss
+            is no longer finite, or `checkpoint_dir` holds another run.
+
+        OSError
+            If a checkpoint cannot be written. Earlier ones are left as they are.
         """
         return self._fit_augmented(X, Augmentation())
 
@@ -258,7 +295,8 @@ class MAE(
         X = self._prepare(X)
         plan = training_plan(self)
         task = fit_task(self, self.max_epochs)
-        rng = check_random_state(self.random_state)
+        rng = start_alike(self, plan, X=X)
+        checkpoint = open_checkpoint(self, plan, rng, X=X, facts=asdict(augment))
         with seeded(rng.randint(2**31)):
             module = self._build_module()
             self.history_ = train(
@@ -268,6 +306,7 @@ class MAE(
                 rng=rng,
                 description=f"MAE ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
+                checkpoint=checkpoint,
             )
         self.module_ = module
         self.n_iter_ = len(self.history_)

@@ -76,7 +76,8 @@ class NeuroPose(BaselineRegressor):
         Largest norm of the gradient. None does not clip.
 
     batch_size : int, default=64
-        Windows per step.
+        Windows per step, over all processes that train together; each normalises over
+        its own share, and in the end all have the statistics of the first.
 
     max_epochs : int, default=500
         Passes over the windows.
@@ -99,6 +100,15 @@ class NeuroPose(BaselineRegressor):
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the matrix products while training; see :class:`MAE`.
+
+    compile : bool, default=False
+        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
+        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+
+    checkpoint_dir : path-like, default=None
+        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
+        finds one there goes on from it, to `max_epochs` in all, as if never
+        interrupted; one of other parameters or data is refused. See :class:`MAE`.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches.
@@ -213,6 +223,8 @@ class NeuroPose(BaselineRegressor):
         tol=0.0,
         device="auto",
         precision="auto",
+        compile=False,
+        checkpoint_dir=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -240,6 +252,8 @@ class NeuroPose(BaselineRegressor):
         self.tol = tol
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose
@@ -252,7 +266,8 @@ class NeuroPose(BaselineRegressor):
             )
 
     def _plan(self):
-        return replace(super()._plan(), min_batch=2)
+        plan = super()._plan()
+        return replace(plan, min_batch=2 * plan.processes.size)
 
     def _make_config(self):
         time_pools = self.time_pools

@@ -8,7 +8,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
@@ -20,6 +19,8 @@ from .._callback_support import (
 )
 from ..nn import Augmentation, PoseLoss
 from ..training import PoseRegression, map_batches, seeded, train
+from ._alike import start_alike
+from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._persistence import PickledWeightsMixin
@@ -62,7 +63,7 @@ class PoseRegressor(
         X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
             EMG windows, best of unit variance. An object with a 3-D `shape` that
             takes an array of indices (or has ``__getitems__``) is read batch by
-            batch and never copied whole.
+            batch, never into main memory whole.
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             The pose windows ``P`` of the same moments, one a row of `X`, at any rate;
@@ -80,8 +81,11 @@ class PoseRegressor(
         Raises
         ------
         ValueError
-            If rows do not pair, windows are too short for the network, or the loss
-            is no longer finite.
+            If rows do not pair, windows are too short for the network, the loss is no
+            longer finite, or `checkpoint_dir` holds another run.
+
+        OSError
+            If a checkpoint cannot be written. Earlier ones are left as they are.
         """
         X = read_windows(self, X, reset=True)
         P = self._read_poses(y, reset=True)
@@ -89,8 +93,10 @@ class PoseRegressor(
         self._remember_pose_type(y, P)
         self._check_number(X.shape[0])
         plan = self._plan()
-        rng = check_random_state(self.random_state)
-        valid_rows = held_out_rows(read_groups(groups, X), plan, rng)
+        groups = read_groups(groups, X)
+        rng = start_alike(self, plan, X=X, P=P, groups=groups)
+        checkpoint = open_checkpoint(self, plan, rng, X=X, P=P, groups=groups)
+        valid_rows = held_out_rows(groups, plan, rng)
         self.config_ = self._make_config()
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
@@ -104,6 +110,7 @@ class PoseRegressor(
                 valid_rows=valid_rows,
                 description=f"{type(self).__name__} ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
+                checkpoint=checkpoint,
             )
         self.module_ = module
         self.loss_terms_ = loss.terms

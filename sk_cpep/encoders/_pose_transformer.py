@@ -66,13 +66,14 @@ class PoseT(PoseRegressor):
         Weight decay of AdamW.
 
     batch_size : int, default=256
-        Windows per step.
+        Windows per step, over all processes that train together.
 
     max_epochs : int, default=100
         Passes over the windows.
 
     restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine.
+        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
+        fit that goes on to a larger `max_epochs` keeps the one it began with.)
 
     early_stopping : bool, default=False
         Set windows aside, stop when the loss on them no longer falls, and keep the
@@ -92,6 +93,15 @@ class PoseT(PoseRegressor):
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the matrix products while training; see :class:`MAE`.
+
+    compile : bool, default=False
+        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
+        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+
+    checkpoint_dir : path-like, default=None
+        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
+        finds one there goes on from it, to `max_epochs` in all, as if never
+        interrupted; one of other parameters or data is refused. See :class:`MAE`.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches.
@@ -199,6 +209,8 @@ class PoseT(PoseRegressor):
         tol=1e-4,
         device="auto",
         precision="auto",
+        compile=False,
+        checkpoint_dir=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -223,6 +235,8 @@ class PoseT(PoseRegressor):
         self.tol = tol
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.checkpoint_dir = checkpoint_dir
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose

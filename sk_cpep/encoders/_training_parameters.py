@@ -8,7 +8,12 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ..training import TrainingPlan, resolve_device, resolve_precision
+from ..training import (
+    TrainingPlan,
+    resolve_device,
+    resolve_precision,
+    resolve_processes,
+)
 
 TRAINING_CONSTRAINTS = {
     "lr": [Interval(Real, 0, None, closed="neither")],
@@ -22,6 +27,8 @@ TRAINING_CONSTRAINTS = {
     "tol": [Interval(Real, 0, None, closed="left")],
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    "compile": ["boolean"],
+    "checkpoint_dir": [str, os.PathLike, None],
     "callbacks": [list, tuple, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
@@ -65,15 +72,16 @@ def training_plan(estimator, *, min_batch=1, **choices):
     **choices
         Fields of the plan that are no parameters of the estimator.
     """
-    device = resolve_device(estimator.device)
+    processes = resolve_processes(resolve_device(estimator.device))
     names = {field.name for field in fields(TrainingPlan)} - {"device", *choices}
     parameters = estimator.get_params(deep=False)
     given = {name: value for name, value in parameters.items() if name in names}
     return TrainingPlan(
         **given | choices,
         min_batch=min_batch,
-        device=device,
-        dtype=resolve_precision(estimator.precision, device),
+        device=processes.device,
+        dtype=resolve_precision(estimator.precision, processes.device),
+        processes=processes,
     )
 
 

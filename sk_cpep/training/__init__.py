@@ -2,22 +2,38 @@
 
 from ._batches import BatchIterator, WindowBatches, map_batches
 from ._callbacks import EpochHook, StopTraining
+from ._checkpoint import Checkpoint, check_folder, first_generator
 from ._device import resolve_device, resolve_precision, seeded
-from ._objectives import Alignment, PoseRegression, Reconstruction
+from ._distributed import LaunchError, SingleProcess, resolve_processes
+from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
+from ._one_at_a_time import one_fit_at_a_time
+from ._rows import fetch_rows, is_in_memory
+from ._step import TrainingStep
 from ._train import TrainingPlan, train
 
 __all__ = [
     "Alignment",
     "BatchIterator",
+    "Checkpoint",
     "EpochHook",
+    "LaunchError",
+    "Objective",
     "PoseRegression",
     "Reconstruction",
+    "SingleProcess",
     "StopTraining",
     "TrainingPlan",
+    "TrainingStep",
     "WindowBatches",
+    "check_folder",
+    "fetch_rows",
+    "first_generator",
+    "is_in_memory",
     "map_batches",
+    "one_fit_at_a_time",
     "resolve_device",
     "resolve_precision",
+    "resolve_processes",
     "seeded",
     "train",
 ]

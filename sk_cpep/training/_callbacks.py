@@ -11,11 +11,24 @@ class StopTraining(Exception):
     """Raised by a callback to end a fit after this epoch, keeping its result."""
 
 
+def is_stop(error):
+    """Whether an exception ends a fit and keeps its result.
+
+    Besides :class:`StopTraining` it is the KeyboardInterrupt of skorch's EarlyStopping.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return isinstance(error, StopTraining)
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
+
+
 class LearningRate(Callback):
     """Record the learning rate of each epoch's first batch."""
 
     def on_epoch_begin(self, net, **kwargs):
-        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
+        net.history.record("lr", float(net.optimizer_.param_groups[0]["lr"]))
 
 
 class FiniteLoss(Callback):
@@ -49,6 +62,7 @@ class StopEarly(Callback):
     def on_train_begin(self, net, **kwargs):
         self.best_loss_ = math.inf
         self.n_bad_ = 0
+        self.best_weights_ = None
 
     def on_epoch_end(self, net, **kwargs):
         loss = net.history[-1, "valid_loss"]
@@ -61,6 +75,20 @@ class StopEarly(Callback):
 
     def on_train_end(self, net, **kwargs):
         net.module_.load_state_dict(self.best_weights_)
+
+    def state_dict(self):
+        """What the next epochs are compared with."""
+        return {
+            "best_loss": self.best_loss_,
+            "n_bad": self.n_bad_,
+            "best_weights": self.best_weights_,
+        }
+
+    def load_state_dict(self, state):
+        """Go on where another fit was."""
+        self.best_loss_ = state["best_loss"]
+        self.n_bad_ = state["n_bad"]
+        self.best_weights_ = state["best_weights"]
 
 
 class Progress(Callback):
@@ -82,6 +110,7 @@ class Progress(Callback):
     def on_train_begin(self, net, **kwargs):
         self.bar_ = tqdm(
             total=net.max_epochs * self.n_batches,
+            initial=len(net.history) * self.n_batches,
             desc=self.description,
             unit="batch",
             dynamic_ncols=True,
