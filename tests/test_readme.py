@@ -31,7 +31,7 @@ def test_the_code_does_what_the_text_says():
     assert "vulcan" in ns["names"]
 
     assert ns["Z_recordings"].shape == (ns["n_windows"], ns["Z"].shape[1])
-    assert len(ns["search"].cv_results_["params"]) == 2
+    assert len(ns["search"].cv_results_["params"]) == 4
     assert_array_equal(ns["loaded"].transform(ns["X_test"]), ns["Z"])
 
 
