@@ -1,6 +1,7 @@
 """What happens to EMG windows while a network trains; whole batches, on the device."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -75,6 +76,17 @@ class Augmentation:
         return x
 
 
+@lru_cache(maxsize=64)
+def ring_of(channels, device):
+    """Channels of a ring, the first so many or a tuple, as a tensor on the device.
+
+    Kept, because to send it there in every batch would wait for the device.
+    """
+    if isinstance(channels, tuple):
+        return torch.tensor(channels, device=device)
+    return torch.arange(channels, device=device)
+
+
 def rotate_channels(x, max_steps, ring=None, generator=None):
     """Roll the electrodes of each window by -max_steps to max_steps positions.
 
@@ -94,7 +106,7 @@ def rotate_channels(x, max_steps, ring=None, generator=None):
     x : tensor of shape (B, C, T)
     """
     B, C, T = x.shape
-    ring = torch.as_tensor(range(C) if ring is None else ring, device=x.device)
+    ring = ring_of(C if ring is None else tuple(ring), x.device)
     steps = torch.randint(
         -max_steps, max_steps + 1, (B, 1), generator=generator, device=x.device
     )
@@ -124,7 +136,7 @@ def shift_electrodes(x, max_shift, ring=None, generator=None):
     x : tensor of shape (B, C, T)
     """
     B, C, _ = x.shape
-    ring = torch.as_tensor(range(C) if ring is None else ring, device=x.device)
+    ring = ring_of(C if ring is None else tuple(ring), x.device)
     draw = torch.rand((B, 1, 1), generator=generator, device=x.device)
     shift = max_shift * (2 * draw - 1)
     around = x[:, ring]  # (B, R, T)
