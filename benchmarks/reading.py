@@ -11,14 +11,14 @@ and reads the same random windows of 2 s (EMG of 16 channels, pose of 20 joints 
 * arrays in memory, in float32.
 
 Everything is in the page cache: what is compared is the work, not the disk. The others
-fill a new array for each batch; the pack takes memory of batches that are let go. It
-prints windows per second, and the ratio of the pack to each. ``--compression gzip`` stores the
-corpus as the published one seems to be, in compressed chunks.
+fill a new array for each batch; the pack takes memory of batches that are let go. The
+limit is a plain copy: as many bytes read as the pack stores, as many written as a batch
+holds, at the fastest that memory allows with all threads. It prints windows per second,
+and the ratio of the pack to each. ``--compression gzip`` stores the corpus as the
+published one seems to be, in compressed chunks.
 """
 
 import argparse
-import json
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -33,13 +33,15 @@ from sk_cpep.datasets import (
     write_emg2pose_corpus,
 )
 
+from .limits import copy_bandwidth
+from .table import Table, finish
+from .timing import in_turn
+
 POSE_STEP = 10
 STAGES = ["ShakaVulcanPeace", "HandClawGraspFlicks"]
-PEERS = {
-    "h5py": "h5py, rows of the published files",
-    "npy": ".npy, memory-mapped",
-    "ram": "in memory",
-}
+PACK, FIRST = "pack", "pack, first reading"
+H5PY = "h5py, rows of the published files"
+NPY, RAM = ".npy, memory-mapped", "in memory"
 
 
 class PackReader:
@@ -133,7 +135,7 @@ def read_all(reader, recordings, starts, size, batch_size):
 
 def check_same(readers, recordings, starts, size):
     """Every reader gives the same windows, up to half precision."""
-    expected = readers["ram"](recordings, starts, size)
+    expected = readers[RAM](recordings, starts, size)
     for name, reader in readers.items():
         for x, reference in zip(reader(recordings, starts, size), expected):
             if not np.allclose(x, reference, rtol=1e-3, atol=1e-4):
@@ -156,27 +158,34 @@ def measure(folder, args):
     paths = [root / f"{n}.hdf5" for n in read_emg2pose_metadata(root)["filename"]]
     emg, pose = read_whole(paths)
     readers = {
-        "h5py": H5pyReader(paths),
-        "npy": SliceReader(
+        H5PY: H5pyReader(paths),
+        NPY: SliceReader(
             save_npy(folder / "emg", emg, args.emg_dtype),
             save_npy(folder / "pose", pose, np.float32),
         ),
-        "ram": SliceReader(emg, pose),
-        "pack": PackReader(folder / "pack", args.size),
+        RAM: SliceReader(emg, pose),
+        PACK: PackReader(folder / "pack", args.size),
     }
     lengths = [x.shape[1] for x in emg]
     windows = random_windows(lengths, args.windows, args.size)
     check_same(readers, *(w[:8] for w in windows), args.size)
-    seconds = {"first": [], **{name: [] for name in readers}}
-    for _ in range(args.repeats):  # in turn, so that drift of the machine is shared
-        for name in seconds:
-            reader = readers.get(name) or PackReader(folder / "pack", args.size)
-            took = read_all(reader, *windows, args.size, args.batch_size)
-            seconds[name].append(took)
-    return seconds
+
+    def reading(name):
+        # Each first reading is of a pack opened anew, whose blocks nobody has checked.
+        reader = readers.get(name) or PackReader(folder / "pack", args.size)
+        return read_all(reader, *windows, args.size, args.batch_size)
+
+    jobs = {name: lambda name=name: reading(name) for name in (FIRST, *readers)}
+    return in_turn(jobs, args.repeats)
 
 
-def main():
+def least_bytes(size, emg_dtype):
+    """Bytes of a window that are read from the pack, and written to a batch."""
+    emg, pose = 16 * size, 20 * (size // POSE_STEP)
+    return emg * (np.dtype(emg_dtype).itemsize + 4) + pose * (4 + 4)
+
+
+def main(argv=None):
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading")
     parser.add_argument("--windows", type=int, default=1024)
@@ -191,38 +200,27 @@ def main():
         "--compression", choices=["none", "gzip", "lzf"], default="none"
     )
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(Path(folder), args)
-    report(seconds, args)
+    finish(report(seconds, args), args.json)
 
 
 def report(seconds, args):
-    """Print the table and the ratios; medians over the repeats."""
-    rates = {
-        name: args.windows / statistics.median(times) for name, times in seconds.items()
-    }
-    ratios = {name: ratio(seconds, name) for name in PEERS}
-    figures = {
-        "compression": args.compression,
-        "emg_dtype": args.emg_dtype,
-        "windows per second": rates,
-        "speed of the pack / of the peer": ratios,
-    }
-    names = {"first": "pack, first reading", "pack": "pack"} | PEERS
-    print(f"EMG and pose, {args.size} samples; corpus compressed by {args.compression}")
-    for name, title in names.items():
-        print(f"{title:34s} {rates[name]:9.0f} windows/s")
-    for peer, title in PEERS.items():
-        print(f"speed of the pack / {title}: {ratios[peer]:.2f}")
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(figures, file, indent=1)
-
-
-def ratio(seconds, peer):
-    """Median over the repeats of how much faster the pack is in the same repeat."""
-    return statistics.median(a / b for a, b in zip(seconds[peer], seconds["pack"]))
+    """The table, of medians over the repeats."""
+    title = (
+        f"Reading EMG and pose, {args.size} samples; corpus compressed by "
+        f"{args.compression}, pack in {args.emg_dtype}"
+    )
+    table = Table(title, "windows/s")
+    table.add_seconds(args.windows, seconds)
+    bandwidth = copy_bandwidth("cpu")
+    limit = bandwidth / least_bytes(args.size, args.emg_dtype)
+    table.add("limit: copying", limit, f"at {bandwidth / 1e9:.1f} GB/s")
+    for peer in (H5PY, NPY, RAM):
+        table.add_speed(seconds, PACK, peer)
+    table.ratios["share of the limit, pack"] = table.rates[PACK] / limit
+    return table
 
 
 if __name__ == "__main__":

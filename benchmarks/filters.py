@@ -1,0 +1,147 @@
+"""How fast recordings are filtered: in one cascade, and as scipy's users do it.
+
+``python -m benchmarks.filters`` filters windows (16 channels x 4000 samples) and long
+recordings (16 channels, 60 s at 2 kHz, two of them), in float32, 2 to 250 Hz without
+60 Hz, by
+
+* :class:`sk_cpep.preprocessing.BandpassNotch`, zero-phase and causal, and zero-phase in
+  as many threads as there are cores;
+* scipy in two passes: ``sosfiltfilt`` of the band-pass, then ``filtfilt`` of the notch;
+* scipy in one pass: ``sosfiltfilt`` of both in one cascade, without any check;
+
+and copies them, which is the limit of whatever reads and writes every sample once. It
+says first how far the results agree.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from joblib import cpu_count
+from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt, tf2sos
+
+from sk_cpep.preprocessing import BandpassNotch
+
+from .limits import copy_bandwidth
+from .table import Table, finish
+from .timing import in_turn, seconds_of
+
+SFREQ, LOW, HIGH, NOTCH, ORDER, QUALITY = 2000.0, 2.0, 250.0, 60.0, 4, 30.0
+WINDOW = 4000
+EDGE = 4000  # samples beyond which an edge of a 2 Hz filter has died away
+CPU = torch.device("cpu")
+
+OURS = "BandpassNotch"
+THREADS = f"BandpassNotch, {cpu_count()} threads"
+CAUSAL = "BandpassNotch, causal"
+TWO_PASSES = "scipy, two passes"
+ONE_PASS = "scipy, one pass of both"
+
+
+def make_filters():
+    """Every way to filter, from arrays of shape (..., T) to the same."""
+    zero, threads, causal = (
+        BandpassNotch(LOW, HIGH, NOTCH, sfreq=SFREQ, **more)
+        for more in ({}, {"n_jobs": cpu_count()}, {"phase": "causal"})
+    )
+    return {
+        OURS: zero.fit_transform,
+        THREADS: threads.fit_transform,
+        CAUSAL: causal.fit_transform,
+        TWO_PASSES: two_passes,
+        ONE_PASS: one_pass,
+    }
+
+
+def design():
+    """Sections of the band-pass, and numerator and denominator of the notch."""
+    bandpass = butter(ORDER, [LOW, HIGH], "bandpass", fs=SFREQ, output="sos")
+    return bandpass, iirnotch(NOTCH, QUALITY, fs=SFREQ)
+
+
+def two_passes(X):
+    """Band-pass, then notch, each forwards and backwards, in float64."""
+    bandpass, notch = design()
+    return filtfilt(*notch, sosfiltfilt(bandpass, X.astype(np.float64))).astype(X.dtype)
+
+
+def one_pass(X):
+    """Both in one cascade, forwards and backwards, in float64."""
+    bandpass, notch = design()
+    sos = np.vstack([bandpass, tf2sos(*notch)])
+    return sosfiltfilt(sos, X.astype(np.float64)).astype(X.dtype)
+
+
+def agreement(filters, n_channels=4, n_times=10 * EDGE, seed=0):
+    """How far results differ from one pass of scipy, relative to their RMS.
+
+    Returns
+    -------
+    inside, at_edges : dict of str to float
+        Largest difference; `inside` leaves out :data:`EDGE` samples at either end.
+    """
+    x = np.random.default_rng(seed).normal(size=(1, n_channels, n_times))
+    expected = filters[ONE_PASS](x)
+    rms = np.sqrt(np.mean(expected**2))
+    inside, at_edges = {}, {}
+    for name in (OURS, THREADS, TWO_PASSES):
+        apart = np.abs(filters[name](x) - expected) / rms
+        inside[name] = float(apart[..., EDGE:-EDGE].max())
+        at_edges[name] = float(apart.max())
+    return inside, at_edges
+
+
+def main(argv=None):
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.filters")
+    parser.add_argument("--windows", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a recording")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    args = parser.parse_args(argv)
+    finish(measure(args), args.json)
+
+
+def measure(args):
+    """The table."""
+    table = Table("Filtering 16 channels, float32", "windows/s")
+    filters = make_filters()
+    rng = np.random.default_rng(0)
+    n_times = round(args.seconds * SFREQ)
+    data = {
+        "windows": rng.standard_normal((args.windows, 16, WINDOW), dtype=np.float32),
+        "recordings": rng.standard_normal((2, 16, n_times), dtype=np.float32),
+    }
+    bandwidth = copy_bandwidth(CPU)
+    for kind, X in data.items():
+        jobs = {
+            f"{name}, {kind}": lambda f=f, X=X: seconds_of(lambda: f(X), CPU)
+            for name, f in filters.items()
+        }
+        seconds = in_turn(jobs, args.repeats)
+        n_windows = X.size / (16 * WINDOW)
+        table.add_seconds(n_windows, seconds)
+        table.add(f"limit: copying, {kind}", bandwidth / (2 * X.nbytes / n_windows))
+        for peer in (TWO_PASSES, ONE_PASS):
+            table.add_speed(seconds, f"{OURS}, {kind}", f"{peer}, {kind}")
+    describe_agreement(table, *agreement(filters))
+    return table
+
+
+def describe_agreement(table, inside, at_edges):
+    """Say how far the results agree."""
+    table.figures |= {
+        "differs from one pass by, inside": inside,
+        "differs from one pass by, edges too": at_edges,
+    }
+    table.remark(
+        f"Largest difference from one pass of scipy, of the signal's RMS: {OURS} "
+        f"{at_edges[OURS]:.1e}; {TWO_PASSES} {inside[TWO_PASSES]:.1e} inside, "
+        f"{at_edges[TWO_PASSES]:.1e} in the outer {EDGE / SFREQ:g} s, where the padding "
+        "of the second pass differs."
+    )
+    table.remark("A recording counts as windows of 4000 samples without overlap.")
+
+
+if __name__ == "__main__":
+    main()
