@@ -5,6 +5,7 @@ from ._callbacks import EpochHook, StopTraining
 from ._checkpoint import Checkpoint, check_folder, first_generator
 from ._device import resolve_device, resolve_precision, seeded
 from ._distributed import LaunchError, SingleProcess, resolve_processes
+from ._graph import GraphedStep
 from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
 from ._one_at_a_time import one_fit_at_a_time
 from ._rows import fetch_rows, is_in_memory
@@ -16,6 +17,7 @@ __all__ = [
     "BatchIterator",
     "Checkpoint",
     "EpochHook",
+    "GraphedStep",
     "LaunchError",
     "Objective",
     "PoseRegression",

@@ -17,8 +17,13 @@ from sk_cpep.nn import (
     MaskedAutoencoder,
     PoseEMGAlignment,
 )
-from sk_cpep.training import Alignment, Objective, Reconstruction, TrainingStep
-from sk_cpep.training._graph import GraphedStep
+from sk_cpep.training import (
+    Alignment,
+    GraphedStep,
+    Objective,
+    Reconstruction,
+    TrainingStep,
+)
 
 SIZES = dict(patch_length=10, d_model=32, n_layers=2, n_decoder_layers=1, n_heads=4)
 CPU = torch.device("cpu")
@@ -188,7 +193,9 @@ def test_compiled_steps_learn_the_same(monkeypatch):
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_compile_is_a_parameter_of_the_estimator():
     X = waves(24)[0].numpy()
-    sizes = dict(SIZES, n_layers=1, batch_size=8, max_epochs=2, random_state=0, device="cpu")
+    sizes = dict(
+        SIZES, n_layers=1, batch_size=8, max_epochs=2, random_state=0, device="cpu"
+    )
     plain, compiled = (MAE(**sizes, compile=c).fit(X) for c in (False, True))
     for a, b in zip(plain.history_, compiled.history_):
         assert_allclose(b["train_loss"], a["train_loss"], rtol=1e-4)
