@@ -27,14 +27,14 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
-from ..training import Alignment, map_batches, seeded, train
+from ..training import Alignment, existing_device, map_batches, seeded, train
 from ._alike import start_alike
 from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, load_weights, weights_of
 from ._stage_cache import StageCache
-from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
+from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._windows import (
     PairedPoseMixin,
     check_pairs,
@@ -649,7 +649,7 @@ class CPEP(
         return normalize(U).astype(np.float32)
 
     def _map(self, function, windows):
-        device = inference_device(self)
+        device = existing_device(self.device)
         self.module_.to(device)
         self.module_.eval()
         return map_batches(function, windows, device=device, batch_size=self.batch_size)

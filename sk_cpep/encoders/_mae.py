@@ -21,12 +21,12 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import Reconstruction, map_batches, seeded, train
+from ..training import Reconstruction, existing_device, map_batches, seeded, train
 from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
-from ._training_parameters import TRAINING_CONSTRAINTS, inference_device, training_plan
+from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._windows import read_windows
 
 _SCORE_SEED = 0
@@ -418,7 +418,7 @@ class MAE(
         return -float(total / mask.sum())
 
     def _map(self, function, *arrays):
-        device = inference_device(self)
+        device = existing_device(self.device)
         self.module_.to(device)
         return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
 

@@ -18,13 +18,13 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, PoseLoss
-from ..training import PoseRegression, map_batches, seeded, train
+from ..training import PoseRegression, existing_device, map_batches, seeded, train
 from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._persistence import PickledWeightsMixin
-from ._training_parameters import inference_device, training_plan
+from ._training_parameters import training_plan
 from ._windows import (
     PairedPoseMixin,
     check_pairs,
@@ -217,7 +217,7 @@ class PoseRegressor(
         return (self.module_(x, initial_pose) - p).abs().mean(dim=(1, 2))
 
     def _map(self, function, *arrays):
-        device = inference_device(self)
+        device = existing_device(self.device)
         self.module_.to(device)
         return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
 

@@ -1,7 +1,6 @@
 """The training parameters that every network estimator shares."""
 
 import os
-import warnings
 from dataclasses import fields
 from numbers import Integral, Real
 
@@ -83,12 +82,3 @@ def training_plan(estimator, *, min_batch=1, **choices):
         dtype=resolve_precision(estimator.precision, processes.device),
         processes=processes,
     )
-
-
-def inference_device(estimator):
-    """The estimator's device, or the CPU where that does not exist."""
-    try:
-        return resolve_device(estimator.device)
-    except ValueError as error:
-        warnings.warn(f"Using the CPU: {error}", UserWarning, stacklevel=3)
-        return torch.device("cpu")

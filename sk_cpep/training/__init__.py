@@ -3,7 +3,7 @@
 from ._batches import BatchIterator, WindowBatches, map_batches
 from ._callbacks import EpochHook, StopTraining
 from ._checkpoint import Checkpoint, check_folder, first_generator
-from ._device import resolve_device, resolve_precision, seeded
+from ._device import existing_device, resolve_device, resolve_precision, seeded
 from ._distributed import LaunchError, SingleProcess, resolve_processes
 from ._graph import GraphedStep
 from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
@@ -28,6 +28,7 @@ __all__ = [
     "TrainingStep",
     "WindowBatches",
     "check_folder",
+    "existing_device",
     "fetch_rows",
     "first_generator",
     "is_in_memory",

@@ -1,5 +1,6 @@
 """Where a network runs, in which precision, and from which seed."""
 
+import warnings
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -34,6 +35,15 @@ def resolve_device(device):
             f"machine, or 'auto', which is {_best_device()!r} here."
         ) from error
     return torch.device(device)
+
+
+def existing_device(device):
+    """The same of something fitted elsewhere: the CPU, with a warning, if need be."""
+    try:
+        return resolve_device(device)
+    except ValueError as error:
+        warnings.warn(f"Using the CPU: {error}", UserWarning, stacklevel=3)
+        return torch.device("cpu")
 
 
 def _best_device():

@@ -12,8 +12,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
-from sk_cpep import zero_shot as module
-from sk_cpep.zero_shot import ZeroShotClassifier
+from sk_cpep.zero_shot import ZeroShotClassifier, predict_excluding
+from sk_cpep.zero_shot._embeddings import normalise
 
 
 class Stub(BaseEstimator):
@@ -177,28 +177,6 @@ def test_blocks_change_nothing(batch_size):
     assert_array_equal(whole.predict_proba(X), blocked.predict_proba(X))
 
 
-@pytest.mark.parametrize("n_gallery", [1, 9, 64, 65, 641, 2001])
-@pytest.mark.parametrize("k", [1, 10, 60])
-def test_nearest_against_a_full_sort(n_gallery, k):
-    rng = np.random.default_rng(0)
-    G = module._normalise(rng.normal(size=(n_gallery, 5)))
-    Q = module._normalise(rng.normal(size=(13, 5)))
-    similarity, index = module._nearest(Q, G, k)
-    full = Q.astype(float) @ G.astype(float).T
-    expected = np.argsort(-full, axis=1, kind="stable")[:, :k]
-    assert_array_equal(index, expected)
-    assert_allclose(similarity, np.take_along_axis(full, expected, 1), atol=1e-12)
-
-
-def test_crowded_rows_match_a_full_sort():
-    rng = np.random.default_rng(0)
-    G = module._normalise(np.ones(4) + 1e-5 * rng.normal(size=(3000, 4)))
-    Q = module._normalise(rng.normal(size=(6, 4)))
-    similarity, _ = module._nearest(Q, G, 10)
-    full = np.sort(Q.astype(float) @ G.astype(float).T)[:, ::-1]
-    assert_allclose(similarity, full[:, :10], atol=1e-6)
-
-
 def test_partial_fit_equals_fit():
     P, y = make_poses(90)
     y = np.array(["fist", "point", "a longer name", "ok", "wave"])[y]
@@ -285,7 +263,7 @@ def test_recordings_and_pipeline():
     P, y = make_poses(30, shape=(3, 4))
     for fitted in (encoder, FrozenEstimator(encoder)):
         zero_shot = ZeroShotClassifier(fitted).fit(P, y)
-        expected = module._normalise(P.mean(axis=-1))  # no EMG step on the poses
+        expected = normalise(P.mean(axis=-1))  # no EMG step on the poses
         assert_array_equal(zero_shot.gallery_embeddings_, expected)
         assert_array_equal(
             zero_shot.predict(recordings),
@@ -384,3 +362,58 @@ def test_unaligned_embeddings_are_refused():
     zero_shot.encoder.set_params(embedding="encoder")
     with pytest.raises(ValueError, match="not aligned with the poses"):
         zero_shot.predict(P)
+
+
+def test_a_device_that_is_not_there():
+    P, y = make_poses(12)
+    with pytest.raises(ValueError, match="device='cuda:99' cannot be used here"):
+        ZeroShotClassifier(Stub(), device="cuda:99").fit(P, y)
+    with pytest.raises(ValueError, match="device='cuda:99' cannot be used here"):
+        ZeroShotClassifier(Stub(), device="cuda:99").partial_fit(P, y)
+    zero_shot = ZeroShotClassifier(Stub(), device="cpu").fit(P, y)
+    expected = zero_shot.predict(P)
+    loaded = pickle.loads(pickle.dumps(zero_shot.set_params(device="cuda:99")))
+    with pytest.warns(UserWarning, match="Using the CPU: device='cuda:99'"):
+        assert_array_equal(loaded.predict(P), expected)
+
+
+@pytest.mark.parametrize("n_neighbors", [0, -1, 2.5])
+def test_wrong_number_of_neighbours(n_neighbors):
+    P, y = make_poses(12)
+    with pytest.raises((ValueError, TypeError), match="n_neighbors"):
+        ZeroShotClassifier(Stub()).fit(P, y).kneighbors(P, n_neighbors)
+
+
+def test_votes_in_parts(monkeypatch):
+    P, y = make_poses(300)
+    X, _ = make_poses(50, seed=1)
+    zero_shot = ZeroShotClassifier(Stub(), 7).fit(P, y)
+    proba, winners = zero_shot.predict_proba(X), zero_shot.predict(X)
+    monkeypatch.setattr("sk_cpep.zero_shot._classifier._VOTES", 30)
+    assert_array_equal(zero_shot.predict_proba(X), proba)
+    assert_array_equal(zero_shot.predict(X), winners)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], [3, 5, 9]])
+def test_excluding_against_a_gallery_without_the_group(names):
+    names = np.array(names)
+    P, y = make_poses(200)
+    X, _ = make_poses(30, seed=1)
+    groups = names[np.random.default_rng(0).choice(3, p=[0.9, 0.09, 0.01], size=200)]
+    own = np.append(names, names[:1])[np.arange(30) % 4]
+    zero_shot = ZeroShotClassifier(Stub(), 5).fit(P, y)
+    predicted = predict_excluding(zero_shot, X, groups, own)
+    for name in names:
+        others, asking = groups != name, own == name
+        alone = ZeroShotClassifier(Stub(), 5).fit(P[others], y[others])
+        assert_array_equal(predicted[asking], alone.predict(X[asking]))
+
+
+def test_excluding_with_nobody_else():
+    zero_shot = ZeroShotClassifier(Stub(), 2).fit(on_circle(0, 5), ["fist", "ok"])
+    groups = np.array(["first", "first"])
+    assert predict_excluding(zero_shot, on_circle(1), groups, np.array(["other"])) == [
+        "fist"
+    ]
+    with pytest.raises(ValueError, match="no pose outside the group first"):
+        predict_excluding(zero_shot, on_circle(1, 2), groups, np.array(["b", "first"]))

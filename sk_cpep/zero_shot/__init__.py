@@ -1,0 +1,6 @@
+"""Zero-shot gesture recognition: EMG read by looking up the nearest poses."""
+
+from ._classifier import ZeroShotClassifier
+from ._excluding import predict_excluding as predict_excluding
+
+__all__ = ["ZeroShotClassifier"]

@@ -1,0 +1,377 @@
+"""The classifier: a gallery of named poses that EMG is compared with."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import check_array, check_scalar
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import (
+    _check_feature_names,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from ..training import existing_device, resolve_device
+from ._embeddings import normalise, pose_encoder
+from ._gallery import slices
+from ._nearest import NearestRows
+from ._votes import count_votes, shares
+
+# Neighbours, or shares of votes, that are held at once.
+_VOTES = 2**20
+
+
+class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
+    """Name the gesture in an EMG window by the poses that lie nearest to it.
+
+    The gallery is made of hand poses and their names; no EMG label is ever
+    seen. A query, an EMG window, is embedded by the EMG half of the encoder
+    and takes the name that most of its `n_neighbors` most cosine-similar poses
+    carry [1]_. A new gesture is added by giving poses of it to
+    :meth:`partial_fit`, and nothing else.
+
+    Parameters
+    ----------
+    encoder : fitted encoder
+        A fitted :class:`~sk_cpep.CPEP`, a fitted
+        :class:`~sklearn.pipeline.Pipeline` that ends in one, or a
+        :class:`~sklearn.frozen.FrozenEstimator` around either. It is used as it
+        is, never cloned nor fitted again. EMG goes through ``transform`` of the
+        whole encoder; poses go through ``transform_pose`` of its last step, so
+        that no EMG preprocessing touches them. Wrap it in `FrozenEstimator`
+        where scikit-learn clones the classifier, as `cross_val_score` does.
+
+    n_neighbors : int, default=10
+        Number of poses that vote. A gallery smaller than this votes as a whole.
+
+    batch_size : int, default=None
+        Number of queries compared with the gallery at once, at most. By default as
+        many as suit the device. It changes speed and memory, not results. (The
+        encoder has a batch size of its own.)
+
+    device : str or torch.device, default="auto"
+        Where queries and gallery are compared. ``"auto"`` is the first GPU, else the
+        CPU. On a machine without it a fitted classifier uses the CPU, with a
+        warning. (The encoder has a device of its own.)
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Names of the gestures, sorted.
+
+    gallery_embeddings_ : ndarray of shape (n_gallery, n_embedding), float32
+        Embeddings of the poses, of unit length, in the order they were given.
+
+    gallery_labels_ : ndarray of shape (n_gallery,)
+        Name of each pose in the gallery.
+
+    n_features_in_ : int
+        Size of the second axis of the poses (joints, or features when 2-D).
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features of 2-D poses, where they had names.
+
+    See Also
+    --------
+    sk_cpep.CPEP : Learns the space that EMG and poses share.
+    sklearn.neighbors.KNeighborsClassifier : The same vote in one space.
+
+    Notes
+    -----
+    *Ties.* Where several gestures have the most votes, the one whose votes are
+    the more similar in sum wins; they have as many votes each, so these are the
+    nearer poses on average. Should that be equal too, the first in `classes_`
+    wins. :meth:`predict` is always the largest column of :meth:`predict_proba`.
+
+    *New gestures.* A gesture with fewer than ``n_neighbors // 2 + 1`` poses can
+    be outvoted by others whatever the query: give more poses or lower
+    `n_neighbors`, which may be set on the fitted object.
+
+    *Neighbours.* They are exact: found by products in float32 with a margin for their
+    rounding, whatever precision torch was told to use, and ranked by products in
+    float64. Equally similar poses come in the order of the gallery.
+
+    *Size.* Beside the gallery and the embeddings of the queries, looking up takes at
+    most 256 MiB, and 200 bytes for each pose in the gallery, however many queries
+    there are; a GPU holds a copy of the gallery. Queries whose best poses are hundreds
+    of near-copies, as an encoder that has collapsed gives, take longer, not more.
+
+    References
+    ----------
+    .. [1] "CPEP: Contrastive Pose-EMG Pre-training Enhances Gesture
+       Generalization on EMG Signals", 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator
+    >>> from sk_cpep.zero_shot import ZeroShotClassifier
+    >>> class Flatten(BaseEstimator):  # stands for a fitted CPEP
+    ...     def transform(self, X):
+    ...         return np.reshape(X, (len(X), -1))
+    ...     transform_pose = transform
+    >>> poses = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
+    >>> names = ["fist", "fist", "point", "point"]
+    >>> zero_shot = ZeroShotClassifier(Flatten(), n_neighbors=2).fit(poses, names)
+    >>> zero_shot.predict([[5.0, 1.0]])
+    array(['fist'], dtype='<U5')
+    >>> zero_shot.partial_fit([[-1.0, 0.0], [-0.9, 0.0]], ["wave", "wave"])
+    ZeroShotClassifier(encoder=Flatten(), n_neighbors=2)
+    >>> zero_shot.predict([[-5.0, 1.0]])
+    array(['wave'], dtype='<U5')
+    """
+
+    _parameter_constraints: dict = {
+        "encoder": "no_validation",
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str, torch.device],
+    }
+
+    def __init__(self, encoder, n_neighbors=10, *, batch_size=None, device="auto"):
+        self.encoder = encoder
+        self.n_neighbors = n_neighbors
+        self.batch_size = batch_size
+        self.device = device
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, P, y):
+        """Make the gallery of poses and their names.
+
+        Parameters
+        ----------
+        P : array-like of shape (n_gallery, n_joints, n_pose_times)
+            Poses, in the unit the encoder was fitted with (radians where
+            calibrated). 2-D arrays, lazy arrays and lists of recordings are
+            handed to the encoder's ``transform_pose`` as well.
+
+        y : array-like of shape (n_gallery,)
+            Name of the gesture in each pose.
+
+        Returns
+        -------
+        self : object
+            Fitted classifier.
+        """
+        resolve_device(self.device)
+        self.gallery_embeddings_, self.gallery_labels_ = self._embed_poses(
+            P, y, reset=True
+        )
+        self.classes_ = np.unique(self.gallery_labels_)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, P, y, classes=None):
+        """Add poses to the gallery, of known gestures or of new ones.
+
+        Calling it batch after batch gives what one :meth:`fit` on all of them
+        gives. On an object that is not fitted it starts the gallery.
+
+        Parameters
+        ----------
+        P : array-like of shape (n_new, n_joints, n_pose_times)
+            Poses to add.
+
+        y : array-like of shape (n_new,)
+            Name of the gesture in each pose.
+
+        classes : array-like of shape (n_classes,), default=None
+            Names to list in `classes_` even while no pose carries them, so that
+            the columns of :meth:`predict_proba` stay where they are. Not
+            needed: names that `y` brings along are always added.
+
+        Returns
+        -------
+        self : object
+            Fitted classifier.
+        """
+        resolve_device(self.device)
+        first = not hasattr(self, "gallery_embeddings_")
+        embeddings, labels = self._embed_poses(P, y, reset=first)
+        names = labels if classes is None else _union(labels, classes)
+        if not first:
+            names = _union(self.classes_, names)
+            embeddings = np.concatenate([self.gallery_embeddings_, embeddings])
+            labels = np.concatenate([self.gallery_labels_, labels])
+        self.gallery_embeddings_, self.gallery_labels_ = embeddings, labels
+        self.classes_ = np.unique(names)
+        return self
+
+    def predict(self, X):
+        """Name the gesture in each EMG window.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times)
+            EMG windows, or whatever else the encoder's ``transform`` takes:
+            2-D arrays, lazy arrays, recordings where it cuts them itself.
+
+        Returns
+        -------
+        y : ndarray of shape (n_windows,)
+            Name that most of the nearest poses carry; see Notes about ties.
+        """
+        return self._name(self._embed_emg(X))
+
+    def predict_proba(self, X):
+        """Share of the votes that each gesture gets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times)
+            EMG windows, as in :meth:`predict`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_windows, n_classes)
+            Share of the nearest poses that carry each name in `classes_`. The
+            winner of a tie is one floating-point step (about 1e-16) ahead.
+        """
+        Z = self._embed_emg(X)
+        proba = np.empty((len(Z), len(self.classes_)))
+        for part, share in self._vote(Z):
+            proba[part] = share
+        return proba
+
+    def kneighbors(self, X, n_neighbors=None, return_distance=True):
+        """Find the poses that lie nearest to each EMG window.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times)
+            EMG windows, as in :meth:`predict`.
+
+        n_neighbors : int, default=None
+            Number of poses to find, by default the one of the constructor. At
+            most the whole gallery is returned.
+
+        return_distance : bool, default=True
+            Whether to return the distances as well.
+
+        Returns
+        -------
+        distance : ndarray of shape (n_windows, n_neighbors)
+            Cosine distances (1 - cosine similarity), nearest first. Only if
+            `return_distance`.
+
+        index : ndarray of shape (n_windows, n_neighbors)
+            Positions in the gallery, that is rows of the poses given to
+            :meth:`fit` and :meth:`partial_fit`; the lower one first where poses
+            are equally near.
+        """
+        if n_neighbors is None:
+            n_neighbors = self.n_neighbors
+        check_scalar(n_neighbors, "n_neighbors", Integral, min_val=1)
+        similarity, index = self._rows(n_neighbors).search(self._embed_emg(X))
+        if return_distance:
+            return np.clip(1.0 - similarity, 0.0, 2.0), index
+        return index
+
+    def _embed_poses(self, P, y, reset):
+        """Unit embeddings (n, d) and labels (n,) of poses, all checked."""
+        encoder = pose_encoder(self.encoder)
+        if isinstance(y, (list, tuple)) and any(np.ndim(label) for label in y[:1]):
+            raise ValueError(
+                "y must hold one label per window, but its first entry is an array. "
+                "make_windows(P, y, size=...) turns labels per sample into labels per "
+                "window."
+            )
+        if isinstance(P, np.ndarray) or not _is_windows(P):
+            P, y = validate_data(self, P, y, reset=reset, allow_nd=True)
+        else:
+            validate_data(self, P, reset=reset, skip_check_array=True)
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        Z = normalise(encoder.transform_pose(P))
+        if len(Z) != len(y):
+            raise ValueError(
+                f"The encoder turned the poses into {len(Z)} embeddings, but y has "
+                f"{len(y)} labels: give one label per pose window."
+            )
+        if not reset and Z.shape[1] != self.gallery_embeddings_.shape[1]:
+            raise ValueError(
+                f"The new poses were embedded in {Z.shape[1]} dimensions, the gallery "
+                f"in {self.gallery_embeddings_.shape[1]}: was the encoder exchanged "
+                "since fit? Fit again with the present one."
+            )
+        return Z, y
+
+    def _embed_emg(self, X):
+        """Unit embeddings (n, d) of EMG windows."""
+        check_is_fitted(self)
+        pose_encoder(self.encoder)
+        if not _is_windows(X):
+            X = self._check_2d(X)
+        Z = normalise(self.encoder.transform(X))
+        n_dims = self.gallery_embeddings_.shape[1]
+        if Z.shape[1] != n_dims:
+            raise ValueError(
+                f"X has {Z.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{n_dims} features as input: the embeddings of the EMG and those of "
+                "the poses in the gallery must have as many dimensions. Check the "
+                "shape of X and that the encoder is the one fit was called with."
+            )
+        return Z
+
+    def _check_2d(self, X):
+        """Check a 2-D X; its feature names too where the encoder knows none."""
+        if not hasattr(self.encoder, "n_features_in_"):
+            _check_feature_names(self, X, reset=False)
+        return check_array(X, estimator=self, input_name="X")
+
+    def _name(self, Z, own=None, groups=None):
+        """Names that win the votes on queries; arguments as of `_vote`."""
+        winner = np.empty(len(Z), dtype=np.intp)
+        for part, share in self._vote(Z, own, groups):
+            winner[part] = share.argmax(axis=1)
+        return self.classes_[winner]
+
+    def _vote(self, Z, own=None, groups=None):
+        """Yield parts of the queries and shares of the votes, (n_part, n_classes).
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_windows, n_embedding), float32
+        own, groups : ndarrays of shapes (n_windows,) and (n_gallery,), default=None
+            Groups of queries and poses, integers. Poses have no vote on their group.
+        """
+        rows, n_classes = self._rows(self.n_neighbors, groups), len(self.classes_)
+        labels = np.searchsorted(self.classes_, self.gallery_labels_)
+        for part in slices(len(Z), max(1, _VOTES // max(rows.k, n_classes))):
+            similarity, index = rows.search(Z[part], None if own is None else own[part])
+            votes = count_votes(labels[index], similarity, n_classes, index >= 0)
+            yield part, shares(*votes)
+
+    def _rows(self, n_neighbors, groups=None):
+        """The search in the gallery."""
+        G = self.gallery_embeddings_
+        return NearestRows(
+            G,
+            min(n_neighbors, len(G)),
+            batch_size=self.batch_size,
+            device=existing_device(self.device),
+            groups=groups,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _union(labels, more):
+    """Labels of both arrays; unlike plain concatenation, 1 and '1' do not mix."""
+    more = column_or_1d(more)
+    unique_labels(labels, more)
+    return np.unique(np.concatenate([labels, more]))
+
+
+def _is_windows(X):
+    """Tell 3-D arrays, lazy or not, and lists of recordings from 2-D data."""
+    if hasattr(X, "shape"):
+        return len(X.shape) > 2
+    return isinstance(X, (list, tuple)) and len(X) > 0 and np.ndim(X[0]) > 1

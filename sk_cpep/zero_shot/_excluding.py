@@ -1,0 +1,44 @@
+"""The vote of poses of other groups than a query's, such as other recordings."""
+
+import numpy as np
+
+
+def predict_excluding(classifier, X, gallery_groups, query_groups):
+    """Name the gesture in each EMG window by the nearest poses of other groups.
+
+    Parameters
+    ----------
+    classifier : ZeroShotClassifier
+        Fitted.
+
+    X : array-like of shape (n_windows, n_channels, n_times)
+        EMG windows.
+
+    gallery_groups : ndarray of shape (n_gallery,)
+        Group of each pose, such as its recording.
+
+    query_groups : ndarray of shape (n_windows,)
+        Group of each window. The poses of this group have no vote on it: as many
+        others as `n_neighbors` have, or all others where there are fewer.
+
+    Returns
+    -------
+    y : ndarray of shape (n_windows,)
+        Name that most of these poses carry.
+
+    Raises
+    ------
+    ValueError
+        If the gallery holds nothing but a window's own group.
+    """
+    Z = classifier._embed_emg(X)
+    both = np.concatenate([gallery_groups, query_groups])
+    codes = np.unique(both, return_inverse=True)[1].astype(np.int32)
+    groups, own = np.split(codes, [len(gallery_groups)])
+    alone = query_groups[(own == groups[0]) & (groups == groups[0]).all()]
+    if len(alone):
+        raise ValueError(
+            f"The gallery holds no pose outside the group {alone[0]} of a query: nothing "
+            "is left to compare it with. Add poses of other recordings."
+        )
+    return classifier._name(Z, own, groups)
