@@ -174,8 +174,9 @@ class CPEP(
         Type of the matrix products while training; see :class:`MAE`.
 
     compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
-        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
+        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
+        Pays off from some hundreds of steps on.
 
     checkpoint_dir : path-like, default=None
         Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
@@ -451,8 +452,8 @@ class CPEP(
 
     def _encoders(self, rng):
         """The MAE of each modality, with a seed and a folder where it has none."""
-        common = {"device": self.device, "precision": self.precision}
-        common["verbose"] = self.verbose
+        shared = ("device", "precision", "compile", "verbose")
+        common = {name: getattr(self, name) for name in shared}
         seeds = rng.randint(2**31, size=2)
         given = (
             (self.emg_encoder, "emg_encoder", 50, seeds[0]),

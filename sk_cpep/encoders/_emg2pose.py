@@ -103,8 +103,9 @@ class EMG2Pose(TDSRegressor):
         Type of the matrix products while training; see :class:`MAE`.
 
     compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
-        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
+        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
+        Pays off from some hundreds of steps on.
 
     checkpoint_dir : path-like, default=None
         Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that

@@ -111,8 +111,9 @@ class MAE(
         the hardware has units for it. Embeddings are always computed in float32.
 
     compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on a GPU whole steps are
-        replayed as a CUDA graph. Pays off from some hundreds of steps on.
+        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
+        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
+        Pays off from some hundreds of steps on.
 
     checkpoint_dir : path-like, default=None
         Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
