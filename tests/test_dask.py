@@ -35,7 +35,10 @@ def client():
         n_threads: {"cls": distributed.Nanny, "options": {"nthreads": n_threads}}
         for n_threads in (1, 3)
     }
-    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False}}
+    scheduler = {
+        "cls": distributed.Scheduler,
+        "options": {"dashboard": False, "dashboard_address": ":0"},
+    }
     with (
         distributed.SpecCluster(workers, scheduler, silence_logs=True) as cluster,
         distributed.Client(cluster) as client,

@@ -116,12 +116,12 @@ def test_copies_beside_the_network(log, lazy):
     copies = [entry for entry in log if entry[0] == "copy"]
     assert {entry[1] for entry in copies} == {"copy"}
     assert {entry[3] for entry in copies} == {"reader"}
+    reader = [entry for entry in log if entry[-1] == "reader"]
     for number, n in enumerate((8, 8, 4)):
+        last = reader.index(("event", "copy", number, "reader"))
+        shapes = {entry[2] for entry in reader[last - 2 : last]}
+        assert shapes == {(n, 3, 5), (n, 2, 4)}
         copied = log.index(("event", "copy", number, "reader"))
-        assert {entry[2] for entry in log[copied - 2 : copied]} == {
-            (n, 3, 5),
-            (n, 2, 4),
-        }
         waited = log.index(("wait", "compute", number, "main"))
         steps = [k for k, entry in enumerate(log) if entry == ("step",)]
         assert copied < waited < steps[number]
