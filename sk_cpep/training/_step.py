@@ -56,6 +56,7 @@ class TrainingStep:
         self.finish_gradients = finish_gradients
         can_split = hasattr(module, "compute")
         half_weights = dtype != torch.float32 and getattr(module, "half_weights", False)
+        self._half_weights = half_weights
         self.computation = None
         if can_split and (compile or half_weights):
             self.computation = Computation(
@@ -68,9 +69,10 @@ class TrainingStep:
 
     def loss(self, batch, generator):
         """Loss of a batch: a list of tensors on the device."""
+        if not self._half_weights:
+            batch = [x.float() for x in batch]
         with autocast(self._autocast_dtype, self.device):
             if self.computation is None:
-                batch = [x.float() for x in batch]
                 return self.module(*batch, generator=generator)
             drawn = self.module.draw(*batch, generator=generator)
             return self._compute_for(len(batch[0]))(*drawn)
