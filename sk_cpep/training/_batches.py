@@ -227,6 +227,13 @@ class BatchIterator:
     def __len__(self):
         return len(self._in_order(np.arange(len(self.dataset))))
 
+    @property
+    def full_batch(self):
+        """Windows that are given of the largest batch."""
+        part, n_parts = self.shard
+        largest = max(map(len, self._in_order(np.arange(len(self.dataset)))))
+        return len(np.array_split(np.arange(largest), n_parts)[part])
+
     def __iter__(self):
         n = len(self.dataset)
         if self.rng is None:

@@ -11,8 +11,7 @@ class GraphedStep:
     The batches of the first steps are trained on as usual, on a stream of their own,
     as a recording needs it (CUDA graphs in PyTorch's documentation: whole-network
     capture); then the step is recorded on a batch that stays where it is, into which
-    every further batch is copied. Batches of another size than the first are trained
-    on without.
+    every further batch is copied. Batches that are not full are trained on without.
 
     Parameters
     ----------
@@ -36,9 +35,7 @@ class GraphedStep:
 
     def __call__(self, batch):
         """Train on a batch; its loss before the step, on the device."""
-        if self._batch is None:
-            self._batch = [x.clone() for x in batch]
-        if [x.shape for x in batch] != [x.shape for x in self._batch]:
+        if not self.step.is_full(batch):
             return self.step(batch, self.generator)
         if self._n_warm < _WARM_UP:
             self._n_warm += 1
@@ -46,6 +43,7 @@ class GraphedStep:
                 lambda: self.step(batch, self.generator)
             )
         if self._replay is None:
+            self._batch = [x.clone() for x in batch]
             self.step.forget_gradients()
             self._loss, self._replay = self.recorder.record(
                 lambda: self.step(self._batch, self.generator)

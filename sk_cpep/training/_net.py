@@ -26,8 +26,8 @@ class LossNet(NeuralNet):
     seed : int, default=0
         Seed of masks and augmentation, on the device.
 
-    compile_step, gradient_clip, finish_gradients
-        See :class:`TrainingStep`.
+    compile_step, full_batch, gradient_clip, finish_gradients
+        See :class:`TrainingStep`; `full_batch` is its `batch_size`.
 
     graph : bool, default=False
         Whether steps are replayed as a CUDA graph; the optimizer is capturable then.
@@ -43,6 +43,7 @@ class LossNet(NeuralNet):
         dtype=torch.float32,
         seed=0,
         compile_step=False,
+        full_batch=None,
         gradient_clip=None,
         finish_gradients=None,
         graph=False,
@@ -52,6 +53,7 @@ class LossNet(NeuralNet):
         self.dtype = dtype
         self.seed = seed
         self.compile_step = compile_step
+        self.full_batch = full_batch
         self.gradient_clip = gradient_clip
         self.finish_gradients = finish_gradients
         self.graph = graph
@@ -71,6 +73,7 @@ class LossNet(NeuralNet):
             device=torch.device(self.device),
             dtype=self.dtype,
             compile=self.compile_step,
+            batch_size=self.full_batch,
             gradient_clip=self.gradient_clip,
             finish_gradients=self.finish_gradients,
         )

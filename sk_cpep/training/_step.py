@@ -26,8 +26,11 @@ class TrainingStep:
         what the optimizer keeps are float32 all the same.
 
     compile : bool, default=False
-        Compile what can be, for batches of the size of the first one; smaller ones,
-        at the end of an epoch, are computed without.
+        Compile what can be, for batches of `batch_size`; smaller ones are computed
+        without.
+
+    batch_size : int, default=None
+        Windows of a full batch. None is the size of the first one.
 
     gradient_clip : float, default=None
         Largest norm of the gradient.
@@ -45,6 +48,7 @@ class TrainingStep:
         device,
         dtype=torch.float32,
         compile=False,
+        batch_size=None,
         gradient_clip=None,
         finish_gradients=None,
     ):
@@ -52,6 +56,7 @@ class TrainingStep:
         self.optimizer = optimizer
         self.device = device
         self.dtype = dtype
+        self.batch_size = batch_size
         self.gradient_clip = gradient_clip
         self.finish_gradients = finish_gradients
         can_split = hasattr(module, "compute")
@@ -63,7 +68,7 @@ class TrainingStep:
                 module, dtype if half_weights else torch.float32
             )
         self._autocast_dtype = torch.float32 if half_weights else dtype
-        self._compiled, self._compiled_size = None, None
+        self._compiled = None
         if compile and can_split:
             self._compiled = torch.compile(self.computation.loss, dynamic=False)
 
@@ -75,16 +80,15 @@ class TrainingStep:
             if self.computation is None:
                 return self.module(*batch, generator=generator)
             drawn = self.module.draw(*batch, generator=generator)
-            return self._compute_for(len(batch[0]))(*drawn)
+            compiled = self._compiled is not None and self.module.training
+            if compiled and self.is_full(batch):
+                return self._compiled(*drawn)
+            return self.computation.loss(*drawn)
 
-    def _compute_for(self, n_windows):
-        """The compiled computation, for batches of the first one's size."""
-        if self._compiled is None or not self.module.training:
-            return self.computation.loss
-        self._compiled_size = self._compiled_size or n_windows
-        if n_windows != self._compiled_size:
-            return self.computation.loss
-        return self._compiled
+    def is_full(self, batch):
+        """Whether a batch has as many windows as a full one."""
+        self.batch_size = self.batch_size or len(batch[0])
+        return len(batch[0]) == self.batch_size
 
     def backward(self, batch, generator):
         """Loss of a batch, and its gradients in ``parameter.grad``.

@@ -130,6 +130,7 @@ def train(
         module.to(plan.device),
         dtype=plan.dtype,
         compile_step=plan.compile,
+        full_batch=BatchIterator(batches, plan.batch_size, **cut).full_batch,
         gradient_clip=plan.gradient_clip,
         graph=uses_graph(plan),
         seed=plan.processes.own_seed(rng.randint(2**31)),

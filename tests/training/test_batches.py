@@ -226,3 +226,11 @@ def test_a_batch_smaller_than_its_parts_is_left_out():
         [[3], [8]],
         [[4], [9]],
     ]
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(0, 3), (1, 2)])
+def test_full_batch(rank, expected):
+    dataset = WindowBatches(numbered(12), device=CPU)
+    assert BatchIterator(dataset, 5).full_batch == 5
+    assert BatchIterator(dataset, 20).full_batch == 12
+    assert BatchIterator(dataset, 5, shard=(rank, 2)).full_batch == expected
