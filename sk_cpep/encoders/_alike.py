@@ -7,7 +7,7 @@ import joblib
 import numpy as np
 
 from ..training import fetch_rows
-from ._checkpoint_dir import starting_generator
+from ._checkpoint_dir import evenly_spaced, starting_generator
 from ._persistence import weights_of
 
 _N_LOOKED_AT = 16
@@ -77,7 +77,6 @@ def array_fact(array):
     """Shape and a checksum of some windows of an array-like, in words."""
     if array is None:
         return None
-    n = array.shape[0]
-    rows = np.unique(np.linspace(0, n - 1, min(n, _N_LOOKED_AT)).astype(int))
+    rows = evenly_spaced(array.shape[0], _N_LOOKED_AT)
     some = array[rows] if isinstance(array, np.ndarray) else fetch_rows(array, rows)
     return f"of shape {tuple(array.shape)}, checksum {joblib.hash(some)[:8]}"

@@ -167,10 +167,14 @@ def windows_fact(array):
         blocks = (array[start : start + step] for start in range(0, shape[0], step))
         blocks = (np.asarray(block, dtype=np.float32) for block in blocks)
         return f"of shape {shape}, checksum {checksum(blocks)}"
-    n_rows = min(shape[0], _N_LOOKED_AT)
-    rows = np.linspace(0, shape[0] - 1, n_rows).round().astype(int)
+    rows = evenly_spaced(shape[0], _N_LOOKED_AT)
     some = checksum([fetch_rows(array, rows)])
-    return f"of shape {shape}, checksum {some} of {n_rows} windows"
+    return f"of shape {shape}, checksum {some} of {len(rows)} windows"
+
+
+def evenly_spaced(n_rows, most):
+    """Numbers of at most so many of the rows."""
+    return np.linspace(0, n_rows - 1, min(n_rows, most)).round().astype(int)
 
 
 def groups_fact(groups):

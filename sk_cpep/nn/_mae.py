@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         """Patches of windows (B, C, T), of the type of the weights: (B, K, C * S)."""
         return patchify(x, self.config.patch_length, self.embed.weight.dtype)
 
-    def forward_tokens(self, patches, kept=None):
+    def forward_tokens(self, patches, kept=None, wanted=None):
         """Embed patches, all of them or those at the positions `kept`.
 
         Parameters
@@ -87,36 +87,18 @@ class Encoder(nn.Module):
         kept : int64 tensor of shape (B, N), default=None
             None keeps all K.
 
+        wanted : slice, default=None
+            Tokens of the result. None is all ``1 + N``.
+
         Returns
         -------
         z : tensor of shape (B, 1 + N, D)
             ``[CLS]`` first.
         """
+        positions = self.positions  # (K, D)
         if kept is not None:
             patches = gather_tokens(patches, kept)  # (B, N, C * S)
-        return self.forward_kept(patches, kept)
-
-    def forward_kept(self, patches, kept=None, wanted=None):
-        """Embed the patches that are kept.
-
-        Parameters
-        ----------
-        patches : tensor of shape (B, N, C * S)
-
-        kept : int64 tensor of shape (B, N), default=None
-            Their positions. None are all K in order.
-
-        wanted : slice, default=None
-            Tokens of the result, ``[CLS]`` first. None is all ``1 + N``.
-
-        Returns
-        -------
-        z : tensor of shape (B, 1 + N, D)
-            ``[CLS]`` first.
-        """
-        positions = (
-            self.positions if kept is None else F.embedding(kept, self.positions)
-        )
+            positions = F.embedding(kept, positions)  # (B, N, D)
         z = self.embed(patches) + positions  # (B, N, D)
         cls = self.cls.to(z.dtype).expand(len(z), 1, -1)
         return self.transformer(torch.cat([cls, z], dim=1), wanted)
@@ -137,9 +119,9 @@ class Encoder(nn.Module):
         """
         tokens = slice(0, 1) if pooling == "cls" else slice(1, None)
         if self.training:
-            return self.forward_kept(self.patches(x), wanted=tokens).mean(dim=1)
+            return self.forward_tokens(self.patches(x), wanted=tokens).mean(dim=1)
         # A single token a window would be rounded by how many windows there are.
-        return self.forward_kept(self.patches(x))[:, tokens].mean(dim=1)
+        return self.forward_tokens(self.patches(x))[:, tokens].mean(dim=1)
 
 
 class Decoder(nn.Module):
@@ -261,7 +243,7 @@ class MaskedAutoencoder(nn.Module):
         loss : scalar tensor, float32
         """
         patches = self.encoder.patches(x)  # (B, K, C * S)
-        z = self.encoder.forward_kept(gather_tokens(patches, kept), kept)
+        z = self.encoder.forward_tokens(patches, kept)  # (B, 1 + N, D)
         rebuilt = self.decoder(z, kept, hidden)  # (B, M, C * S)
         return F.mse_loss(rebuilt.float(), gather_tokens(patches, hidden).float())
 
