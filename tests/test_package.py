@@ -29,7 +29,7 @@ PUBLIC = (
 USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 
 # The design's table: what each folder may import. Rooms in use, from left to right.
-EVERYWHERE = {"sk_cpep._version", "sk_cpep._whole_file"}
+EVERYWHERE = {"sk_cpep._ids", "sk_cpep._version", "sk_cpep._whole_file"}
 ESTIMATORS = {"sk_cpep._callback_support"}  # what scikit-learn's callbacks ask for
 MAY_IMPORT = {
     "datasets": {"numpy", "scipy", "h5py", "joblib", "sklearn", "tqdm"},

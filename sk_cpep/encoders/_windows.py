@@ -3,7 +3,9 @@
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
+
+from .._ids import read_ids
 
 
 def read_windows(estimator, X, *, reset):
@@ -129,10 +131,10 @@ def check_pairs(X, P):
 
 
 def read_groups(groups, X):
-    """Groups as an array with one entry a window, or None."""
+    """Groups as ids, one a window, none of them missing; or None."""
     if groups is None:
         return None
-    groups = column_or_1d(groups)
+    groups = read_ids(groups, "groups")
     if len(groups) != X.shape[0]:
         raise ValueError(
             f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
