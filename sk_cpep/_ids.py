@@ -1,7 +1,7 @@
 """What an id is: people, recordings, sessions and groups, told apart in one way."""
 
 from collections.abc import Set
-from datetime import date, timezone
+from datetime import UTC, date
 from numbers import Complex, Number, Real
 
 import numpy as np
@@ -105,7 +105,7 @@ def first_of_kinds(column):
 
 def refuse_mixture(first, column, name, what):
     """Raise if values of several kinds were found by :func:`first_of_kinds`."""
-    kinds = [kind for kind in first if kind != MISSING]
+    kinds = [kind for kind in first if kind in _BUILD]
     if len(kinds) > 1:
         found = (
             f"{kind} ({_show(column[first[kind]])} at {first[kind]})" for kind in kinds
@@ -183,13 +183,13 @@ def _read_objects(column, name):
     first = {kind: kinds.index(kind) for kind in dict.fromkeys(kinds)}
     refuse_missing(kinds.count(MISSING), first.get(MISSING), column, name)
     refuse_mixture(first, column, name, "ids")
-    kind = kinds[0]
-    if kind not in _BUILD:
+    strange = [kind for kind in first if kind not in _BUILD]
+    if strange:
         raise ValueError(
-            f"{name} holds {_show(column[0])}, which is {kind}: ids are numbers, text or "
-            "dates."
+            f"{name} holds {_show(column[first[strange[0]]])}, which is {strange[0]}: ids "
+            "are numbers, text or dates."
         )
-    return kind, _BUILD[kind](ids)
+    return kinds[0], _BUILD[kinds[0]](ids)
 
 
 def _are_int64(column):
@@ -217,7 +217,7 @@ def _read_number(value):
 def _read_date(value):
     kind = DATES
     if getattr(value, "tzinfo", None) is not None:
-        kind, value = ZONED, value.astimezone(timezone.utc).replace(tzinfo=None)
+        kind, value = ZONED, value.astimezone(UTC).replace(tzinfo=None)
     value = value.to_datetime64() if hasattr(value, "to_datetime64") else value
     value = np.datetime64(value)
     exact = value.astype("datetime64[ns]")
@@ -235,7 +235,7 @@ def _as_numbers(values):
 
 
 def _as_text(values):
-    """numpy's text, except where it would take a NUL at the end for its own."""
+    """Text in numpy's type, except where that would take a NUL at the end for its own."""
     return _filled(values, object if any(v.endswith("\0") for v in values) else str)
 
 
