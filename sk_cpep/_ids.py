@@ -83,41 +83,35 @@ def as_column(values, name):
     return values
 
 
-def first_of_kinds(column):
-    """Index of the first value of each kind in an array.
-
-    Parameters
-    ----------
-    column : ndarray of shape (n,)
-
-    Returns
-    -------
-    first : dict of str to int
-        By kind: numbers, text, dates, missing values; the name of the type of others.
-    """
-    if column.dtype.kind in "biuUS":
-        return {_KINDS[column.dtype.kind]: 0} if len(column) else {}
-    first = {}
-    for i, value in enumerate(column):
-        first.setdefault(read_value(value)[0], i)
-    return first
+def kinds_of(column):
+    """Kind of each value: numbers, text, dates, missing values, or what type it is."""
+    return [read_value(value)[0] for value in column]
 
 
-def refuse_mixture(first, column, name, what):
-    """Raise if values of several kinds were found by :func:`first_of_kinds`."""
-    kinds = [kind for kind in first if kind in _BUILD]
-    if len(kinds) > 1:
-        found = (
-            f"{kind} ({_show(column[first[kind]])} at {first[kind]})" for kind in kinds
-        )
+def refuse_several_kinds(values, name):
+    """Raise if labels are numbers and text, or missing; all else is left to others."""
+    column = _as_array(values)
+    if column.ndim == 1 and column.dtype.kind in "OT":
+        kinds = kinds_of(column)
+        refuse_missing([kind == MISSING for kind in kinds], column, name)
+        refuse_mixture(kinds, column, name, "labels")
+
+
+def refuse_mixture(kinds, column, name, what):
+    """Raise if values are of several of the kinds that ids may have."""
+    first = {kind: kinds.index(kind) for kind in dict.fromkeys(kinds) if kind in _BUILD}
+    if len(first) > 1:
+        found = [f"{kind} ({_show(column[i])} at {i})" for kind, i in first.items()]
         raise ValueError(
             f"{name} mixes {what} that are {' with '.join(found)}: give all in one type."
         )
 
 
-def refuse_missing(n_missing, first, column, name):
-    """Raise if there are missing values."""
+def refuse_missing(missing, column, name):
+    """Raise if there are missing values, which a mask tells."""
+    n_missing = np.count_nonzero(missing)
     if n_missing:
+        first = np.argmax(missing)
         raise ValueError(
             f"{name} has {n_missing} missing value(s) among {len(column)} entries, the "
             f"first at {first} ({_show(column[first])}). Fill them in, or leave out what "
@@ -144,9 +138,6 @@ def read_value(value):
     ):
         return NUMBERS, _read_number(value)
     return f"of type {type(value).__name__}", value
-
-
-_KINDS = dict.fromkeys("biu", NUMBERS) | dict.fromkeys("US", TEXT)
 
 
 def _as_array(values):
@@ -180,15 +171,14 @@ def _read(column, name):
 
 def _read_objects(column, name):
     kinds, ids = zip(*map(read_value, column))
-    first = {kind: kinds.index(kind) for kind in dict.fromkeys(kinds)}
-    refuse_missing(kinds.count(MISSING), first.get(MISSING), column, name)
-    refuse_mixture(first, column, name, "ids")
-    strange = [kind for kind in first if kind not in _BUILD]
-    if strange:
-        raise ValueError(
-            f"{name} holds {_show(column[first[strange[0]]])}, which is {strange[0]}: ids "
-            "are numbers, text or dates."
-        )
+    refuse_missing([kind == MISSING for kind in kinds], column, name)
+    refuse_mixture(kinds, column, name, "ids")
+    for kind, value in zip(kinds, column):
+        if kind not in _BUILD:
+            raise ValueError(
+                f"{name} holds {_show(value)}, which is {kind}: ids are numbers, text or "
+                "dates."
+            )
     return kinds[0], _BUILD[kinds[0]](ids)
 
 

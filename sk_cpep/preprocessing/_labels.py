@@ -2,14 +2,7 @@
 
 import numpy as np
 
-from .._ids import (
-    MISSING,
-    as_column,
-    first_of_kinds,
-    read_ids,
-    refuse_missing,
-    refuse_mixture,
-)
+from .._ids import as_column, read_ids, refuse_missing, refuse_several_kinds
 
 _PAIRS = 2**20  # of windows and runs that are counted at once
 _EXACT = 2**53  # float64 holds the whole numbers up to here
@@ -41,7 +34,7 @@ def read_labels(entry, name, recording):
     if labels.dtype.kind == "f":
         missing = np.isnan(labels)
         if missing.any() and np.all(missing | (labels == np.rint(labels))):
-            refuse_missing(missing.sum(), missing.argmax(), labels, where)
+            refuse_missing(missing, labels, where)
     if not _are_labels(labels):
         raise ValueError(
             f"{name} has one {labels.dtype} per sample in recording {recording}, which "
@@ -153,21 +146,10 @@ def _read_objects(labels, where):
     if len(labels) == 0:
         return np.asarray(values)
     if set(map(type, values)) not in ({int}, {str}, {bytes}):
-        _check_kinds(labels, where)
+        refuse_several_kinds(labels, where)
     plain = np.asarray(values)
     is_same = plain.dtype.kind in "biufSU" and plain.tolist() == values
     return plain if is_same else read_ids(labels, where)
-
-
-def _check_kinds(labels, where):
-    """Refuse objects that are missing, or not all numbers or all text."""
-    first = first_of_kinds(labels)
-    if MISSING in first:
-        n_missing = sum(
-            MISSING in first_of_kinds(labels[i : i + 1]) for i in range(len(labels))
-        )
-        refuse_missing(n_missing, first[MISSING], labels, where)
-    refuse_mixture(first, labels, where, "labels")
 
 
 def _parts(n_runs):

@@ -14,7 +14,7 @@ from .._ids import (
     NUMBERS,
     TEXT,
     as_column,
-    first_of_kinds,
+    kinds_of,
     read_ids,
     read_value,
     refuse_mixture,
@@ -272,12 +272,12 @@ def _read_facts(array, name):
     column = as_column(array, name)
     if column.dtype != object:
         return column
-    refuse_mixture(first_of_kinds(column), column, name, "facts")
+    kinds = kinds_of(column)
+    refuse_mixture(kinds, column, name, "facts")
     facts = np.asarray(array).reshape(len(column), -1)[:, 0]
     if _are_same(facts, column):
         return facts
-    kinds = set(first_of_kinds(column))
-    return read_ids(column, name) if kinds in ({TEXT}, {NUMBERS}) else column
+    return read_ids(column, name) if set(kinds) in ({TEXT}, {NUMBERS}) else column
 
 
 def _are_same(facts, column):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._ids import refuse_several_kinds
 from ..training import existing_device, resolve_device
 from ._embeddings import normalise, pose_encoder
 from ._gallery import slices
@@ -280,6 +281,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
                 "make_windows(P, y, size=...) turns labels per sample into labels per "
                 "window."
             )
+        refuse_several_kinds(y, "y")
         if isinstance(P, np.ndarray) or not _is_windows(P):
             P, y = validate_data(self, P, y, reset=reset, allow_nd=True)
         else:
@@ -365,6 +367,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
 def _union(labels, more):
     """Labels of both arrays; unlike plain concatenation, 1 and '1' do not mix."""
+    refuse_several_kinds(more, "classes")
     more = column_or_1d(more)
     unique_labels(labels, more)
     return np.unique(np.concatenate([labels, more]))
