@@ -4,7 +4,7 @@ import numpy as np
 
 from .._ids import as_column, read_ids, refuse_missing, refuse_several_kinds
 
-_PAIRS = 2**20  # of windows and runs that are counted at once
+_PAIRS = 2**17  # of windows and runs that are counted at once
 _EXACT = 2**53  # float64 holds the whole numbers up to here
 
 
@@ -70,17 +70,19 @@ def majority(labels, starts, size):
     shares : ndarray of shape (n_windows,)
     """
     edges = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
-    classes, codes = np.unique(labels[edges], return_inverse=True)
+    classes, codes = _classify(labels[edges])
     first = np.searchsorted(edges, starts, side="right") - 1
     n_runs = np.searchsorted(edges, starts + size, side="left") - first
     edges = np.append(edges, len(labels))
     winners = np.empty(len(starts), dtype=np.intp)
     counts = np.empty(len(starts), dtype=np.int64)
-    for part in _parts(n_runs):
+    for part in _parts(n_runs, most=2**62 // (len(classes) * (size + 1))):
         runs, windows = _pairs(first[part], n_runs[part])
         begin = np.maximum(edges[runs], starts[part][windows])
         end = np.minimum(edges[runs + 1], starts[part][windows] + size)
-        winners[part], counts[part] = _most(windows, codes[runs], end - begin)
+        keys = windows * len(classes) + codes[runs]
+        keys, held = _sum_of_equals(keys, end - begin, size + 1)
+        winners[part], counts[part] = _most(*np.divmod(keys, len(classes)), held)
     return classes[winners], counts / size
 
 
@@ -152,13 +154,24 @@ def _read_objects(labels, where):
     return plain if is_same else read_ids(labels, where)
 
 
-def _parts(n_runs):
-    """Slices of the windows, each with as many runs as are counted at once."""
+def _classify(labels):
+    """Labels in ascending order, perhaps with some that are not there, and which it is."""
+    if labels.dtype.kind in "iu":
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < 2 * len(labels) and high <= np.iinfo(np.int64).max:  # dense
+            classes = np.arange(low, high + 1).astype(labels.dtype)
+            return classes, labels.astype(np.int64) - low
+    return np.unique(labels, return_inverse=True)
+
+
+def _parts(n_runs, most):
+    """Slices of at most so many windows, with as many runs as are counted at once."""
     stops = np.cumsum(n_runs)
     start = 0
     while start < len(n_runs):
         before = stops[start] - n_runs[start]
-        stop = max(start + 1, np.searchsorted(stops, before + _PAIRS, side="right"))
+        stop = np.searchsorted(stops, before + _PAIRS, side="right")
+        stop = max(start + 1, min(stop, start + most))
         yield slice(start, stop)
         start = stop
 
@@ -170,15 +183,16 @@ def _pairs(first, n_runs):
     return np.arange(len(windows)) + np.repeat(offsets, n_runs), windows
 
 
-def _most(windows, codes, lengths):
-    """The code of which each window holds most, the lowest of equals, and how much."""
-    n_codes = codes.max() + 1
-    keys = windows * n_codes + codes
-    order = np.argsort(keys)
-    keys = keys[order]
+def _sum_of_equals(keys, amounts, base):
+    """Keys in ascending order, each once, and the sum of their amounts below `base`."""
+    # One array of numbers is sorted several times as fast as one by another.
+    keys, amounts = np.divmod(np.sort(keys * base + amounts), base)
     new = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-    held = np.add.reduceat(lengths[order], new)
-    windows, codes = np.divmod(keys[new], n_codes)
+    return keys[new], np.add.reduceat(amounts, new)
+
+
+def _most(windows, codes, held):
+    """The code of which each window holds most, the lowest of equals, and how much."""
     begin = np.flatnonzero(np.append(True, windows[1:] != windows[:-1]))
     most = np.maximum.reduceat(held, begin)
     best = np.flatnonzero(held == np.repeat(most, np.diff(np.append(begin, len(held)))))
