@@ -14,6 +14,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     end_task,
@@ -289,6 +290,7 @@ class MAE(
         """
         return self._fit_augmented(X, Augmentation())
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def _fit_augmented(self, X, augment):

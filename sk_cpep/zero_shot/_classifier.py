@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._all_or_nothing import all_or_nothing
 from ..training import existing_device, resolve_device
 from ._embeddings import normalise, pose_encoder
 from ._gallery import slices
@@ -138,6 +139,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.device = device
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, P, y):
         """Make the gallery of poses and their names.
@@ -164,6 +166,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(self.gallery_labels_)
         return self
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, P, y, classes=None):
         """Add poses to the gallery, of known gestures or of new ones.
