@@ -1,5 +1,6 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
+import os
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._scores import mean_over_windows
 from ._stage_cache import StageCache
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._windows import (
@@ -186,7 +188,7 @@ class CPEP(
         own within it; when the alignment has begun, encoders are trained no further.
         See :class:`MAE`.
 
-    memory : str or object with the joblib.Memory interface, default=None
+    memory : path-like or object with the joblib.Memory interface, default=None
         Where the result of each stage is kept, so that a search over parameters trains
         anew only the stages that they change. It needs an int as `random_state`.
         Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
@@ -294,7 +296,7 @@ class CPEP(
         "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
         "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
         "center_pose": ["boolean"],
-        "memory": [str, HasMethods(["cache"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         **TRAINING_CONSTRAINTS,
     }
 
@@ -617,7 +619,7 @@ class CPEP(
         check_is_fitted(self)
         return self._map(self.module_.embed_pose, self._read_poses(P, reset=False))
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Top-1 retrieval accuracy among the pairs given.
 
         Parameters
@@ -627,6 +629,9 @@ class CPEP(
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each EMG window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -640,7 +645,8 @@ class CPEP(
         check_pairs(X, P)
         check_contrast(X)
         U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
-        return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
+        found = nearest_rows(U, V) == np.arange(len(U))
+        return mean_over_windows(found, sample_weight)
 
     def _embed_emg(self, X, embedding="projection"):
         Z = self._map(self.module_.encode_emg, X)

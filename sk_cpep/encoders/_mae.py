@@ -27,6 +27,7 @@ from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._windows import read_windows
 
@@ -391,7 +392,7 @@ class MAE(
 
         return self._map(rebuild, X, mask), mask
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Negative masked mean squared error under fixed masks.
 
         Parameters
@@ -401,6 +402,9 @@ class MAE(
 
         y : Ignored
             Present for API consistency.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -417,8 +421,10 @@ class MAE(
             error = (rebuilt - patches).square().mean(dim=-1)  # (B, K)
             return (error * m).sum(dim=1)
 
-        total = self._map(error, X, mask).astype(np.float64).sum()
-        return -float(total / mask.sum())
+        total = self._map(error, X, mask).astype(np.float64)
+        if sample_weight is None:
+            return -float(total.sum() / mask.sum())
+        return -mean_over_windows(total / self.config_.n_masked, sample_weight)
 
     def _map(self, function, *arrays):
         device = existing_device(self.device)

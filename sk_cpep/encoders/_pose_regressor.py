@@ -25,6 +25,7 @@ from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import training_plan
 from ._windows import (
     PairedPoseMixin,
@@ -187,7 +188,7 @@ class PoseRegressor(
         X = read_windows(self, X, reset=False)
         return self._map(self.module_.embed, X)
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Negative mean absolute error of the predicted poses.
 
         Parameters
@@ -197,6 +198,9 @@ class PoseRegressor(
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -210,7 +214,7 @@ class PoseRegressor(
         P = self._read_poses(y, reset=False)
         check_pairs(X, P)
         errors = self._map(self._error_batch, X, P)
-        return -float(errors.mean(dtype=np.float64))
+        return -mean_over_windows(errors, sample_weight)
 
     def _error_batch(self, x, p):
         """Mean absolute error of each window."""
