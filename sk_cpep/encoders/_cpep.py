@@ -657,6 +657,13 @@ class CPEP(
         U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
         return normalize(U).astype(np.float32)
 
+    def _embedding_parts(self):
+        """What embeds poses, and what embeds EMG, for those who keep embeddings."""
+        module = self.module_
+        pooling = module.config.pooling
+        pose = module.pose_encoder, module.pose_mean, self.pose_transformer_, pooling
+        return pose, (module.emg_encoder, module.head, pooling)
+
     def _map(self, function, windows):
         device = existing_device(self.device)
         self.module_.to(device)

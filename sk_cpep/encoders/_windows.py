@@ -124,7 +124,11 @@ def read_ring(ring_channels, n_channels):
     ring = tuple(map(int, entries))
     if given.ndim == 0:
         ring = tuple(range(min(ring[0], n_channels + 1)))
-    if not ring or len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
+    if (
+        not ring
+        or len(set(ring)) < len(ring)
+        or not set(ring) <= set(range(n_channels))
+    ):
         shown = ring if given.ndim else entries[0]
         raise ValueError(
             f"ring_channels={shown} must be different channels among the {n_channels} "
