@@ -1,5 +1,7 @@
 """What the estimators share that learn to predict pose from EMG."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -278,9 +280,15 @@ def held_out_rows(groups, plan, rng):
 
 def read_sizes(name, values, n):
     """So many whole numbers from 1 on as a tuple."""
-    sizes = tuple(int(value) for value in values)
-    if len(sizes) != n or min(sizes) < 1 or any(a != b for a, b in zip(sizes, values)):
-        raise ValueError(
-            f"{name} must be {n} whole numbers from 1 on, got {tuple(values)}."
-        )
-    return sizes
+    given = np.asarray(values, dtype=object)
+    sizes = given.ravel().tolist()
+    if given.shape != (n,) or not all(map(is_size, sizes)):
+        shown = tuple(values) if given.ndim else values
+        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {shown}.")
+    return tuple(map(int, sizes))
+
+
+def is_size(value):
+    """Whether a value is a whole number from 1 on, of any type but bool."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and value >= 1 and value % 1 == 0
