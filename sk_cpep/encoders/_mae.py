@@ -174,6 +174,9 @@ class MAE(
     ``load_state_dict`` go on as well, others begin anew. A run that early stopping or
     a callback ended is not trained further.
 
+    A fit that fails or is interrupted leaves the estimator as it was before: with its
+    earlier network, or not fitted.
+
     Processes that were launched together train together; see :class:`CPEP`. The first
     one of them writes.
 
