@@ -5,6 +5,8 @@ from sklearn.base import clone
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from ..training import check_magnitude
+
 
 def read_windows(estimator, X, *, reset):
     """Validate EMG windows and remember (or compare) their shape.
@@ -32,6 +34,7 @@ def read_windows(estimator, X, *, reset):
             estimator, X, reset=reset, allow_nd=True, ensure_min_samples=1
         )
         X = as_windows(X, "X")
+        check_magnitude(X, "X")
     _check_shape(estimator, X.shape, reset)
     return X
 
@@ -63,6 +66,7 @@ def read_poses(P, *, reader, name="P"):
     if is_lazy(P):
         return P
     P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
+    check_magnitude(P, name)
     return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
 
 
