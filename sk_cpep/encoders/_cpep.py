@@ -27,8 +27,16 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
-from ..training import Alignment, existing_device, map_batches, seeded, train
+from ..training import (
+    Alignment,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
+from ._blocks import blocks_of
 from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
@@ -440,8 +448,8 @@ class CPEP(
         for name, job in jobs.items():
             pretrained = self._pretrain(task, stages, name, *job)
             weights[name], self.history_[name] = pretrained
-        with seeded(rng.randint(2**31)):
-            self._start_alignment(emg.config_, pose.config_, weights)
+        with seeded(rng.randint(2**31)) as generator:
+            self._start_alignment(emg.config_, pose.config_, weights, generator)
             self.history_["alignment"] = self._align(
                 X, P, groups, plan, rng, task, stages, checkpoint
             )
@@ -509,7 +517,7 @@ class CPEP(
             end_task(stage, self)
         return pretrained
 
-    def _start_alignment(self, emg_config, pose_config, weights):
+    def _start_alignment(self, emg_config, pose_config, weights, generator):
         """Make `module_`, its encoders as pre-trained or new."""
         self.config_ = AlignmentConfig(
             emg_config,
@@ -520,7 +528,7 @@ class CPEP(
             duplicate_threshold=self.duplicate_threshold,
             target_temperature=self.target_temperature,
         )
-        self.module_ = self._build_module()
+        self.module_ = new_module(self._build_module, generator)
         for name, pretrained in weights.items():
             if pretrained is not None:
                 load_weights(getattr(self.module_, name), pretrained)
@@ -555,7 +563,7 @@ class CPEP(
         if self.center_pose:
             self._center_pose(P)
         frozen_pose = not self.train_pose
-        targets = self._map(self.module_.embed_pose, P) if frozen_pose else P
+        targets = self._map_poses(self.module_.embed_pose, P) if frozen_pose else P
         objective = Alignment(
             self.module_,
             self._augmentation(),
@@ -575,7 +583,9 @@ class CPEP(
         )
 
     def _center_pose(self, P):
-        mean = self._map(self.module_.encode_pose, P).mean(axis=0, dtype=np.float64)
+        mean = self._map_poses(self.module_.encode_pose, P).mean(
+            axis=0, dtype=np.float64
+        )
         self.module_.pose_mean.copy_(torch.from_numpy(mean))
 
     def _build_module(self):
@@ -613,7 +623,9 @@ class CPEP(
             Embeddings of unit length.
         """
         check_is_fitted(self)
-        return self._map(self.module_.embed_pose, self._read_poses(P, reset=False))
+        return self._map_poses(
+            self.module_.embed_pose, self._read_poses(P, reset=False)
+        )
 
     def score(self, X, y):
         """Top-1 retrieval accuracy among the pairs given.
@@ -637,11 +649,11 @@ class CPEP(
         P = self._read_poses(y, reset=False)
         check_pairs(X, P)
         check_contrast(X)
-        U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
+        U, V = self._embed_emg(X), self._map_poses(self.module_.embed_pose, P)
         return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
 
     def _embed_emg(self, X, embedding="projection"):
-        Z = self._map(self.module_.encode_emg, X)
+        Z = self._map(self.module_.encode_emg, X, self.config_.emg)
         if embedding == "encoder":
             return Z
         # Float64, as a float32 product rounds a row by how many others there are.
@@ -649,11 +661,18 @@ class CPEP(
         U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
         return normalize(U).astype(np.float32)
 
-    def _map(self, function, windows):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        self.module_.eval()
-        return map_batches(function, windows, device=device, batch_size=self.batch_size)
+    def _map_poses(self, function, P):
+        return self._map(function, P, self.config_.pose)
+
+    def _map(self, function, windows, config):
+        return map_batches(
+            function,
+            windows,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            **blocks_of(config, config.n_tokens),
+        )
 
     @property
     def _n_features_out(self):

@@ -21,8 +21,16 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import Reconstruction, existing_device, map_batches, seeded, train
+from ..training import (
+    Reconstruction,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
+from ._blocks import blocks_of
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
@@ -298,8 +306,8 @@ class MAE(
         task = fit_task(self, self.max_epochs)
         rng = start_alike(self, plan, X=X)
         checkpoint = open_checkpoint(self, plan, rng, X=X, facts=asdict(augment))
-        with seeded(rng.randint(2**31)):
-            module = self._build_module()
+        with seeded(rng.randint(2**31)) as generator:
+            module = new_module(self._build_module, generator)
             self.history_ = train(
                 Reconstruction(module, augment),
                 [X],
@@ -352,7 +360,9 @@ class MAE(
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._map(lambda x: self.module_.encoder(x, self.pooling), X)
+        return self._map(
+            lambda x: self.module_.encoder(x, self.pooling), X, n_kept=self.n_tokens_
+        )
 
     def reconstruct(self, X, mask=None):
         """Rebuild windows of which some patches are hidden.
@@ -387,7 +397,7 @@ class MAE(
             windows = unpatchify(patches, x.shape[1])
             return torch.cat([windows, x[:, :, windows.shape[2] :]], dim=2)
 
-        return self._map(rebuild, X, mask), mask
+        return self._map(rebuild, X, mask, n_kept=self.n_tokens_ - n_masked), mask
 
     def score(self, X, y=None):
         """Negative masked mean squared error under fixed masks.
@@ -415,21 +425,26 @@ class MAE(
             error = (rebuilt - patches).square().mean(dim=-1)  # (B, K)
             return (error * m).sum(dim=1)
 
-        total = self._map(error, X, mask).astype(np.float64).sum()
+        n_kept = self.n_tokens_ - self.config_.n_masked
+        errors = self._map(error, X, mask, n_kept=n_kept)
+        total = errors.astype(np.float64).sum()
         return -float(total / mask.sum())
 
-    def _map(self, function, *arrays):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
+    def _map(self, function, *arrays, n_kept):
+        return map_batches(
+            function,
+            *arrays,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            **blocks_of(self.config_, n_kept, self.n_tokens_),
+        )
 
     def _read_mask(self, mask, n_windows):
         if mask is None:
-            generator = torch.Generator().manual_seed(_SCORE_SEED)
-            mask = random_mask(
-                n_windows, self.n_tokens_, self.config_.n_masked, generator=generator
-            )
-            return mask.numpy()
+            generator = torch.Generator("cpu").manual_seed(_SCORE_SEED)
+            sizes = n_windows, self.n_tokens_, self.config_.n_masked
+            return random_mask(*sizes, generator=generator, device="cpu").numpy()
         mask = np.asarray(mask, dtype=bool)
         if mask.shape not in ((self.n_tokens_,), (n_windows, self.n_tokens_)):
             raise ValueError(

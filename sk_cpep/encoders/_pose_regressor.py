@@ -18,7 +18,14 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, PoseLoss
-from ..training import PoseRegression, existing_device, map_batches, seeded, train
+from ..training import (
+    PoseRegression,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
@@ -100,8 +107,8 @@ class PoseRegressor(
         self.config_ = self._make_config()
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
-        with seeded(rng.randint(2**31)):
-            module = self._build_module()
+        with seeded(rng.randint(2**31)) as generator:
+            module = new_module(self._build_module, generator)
             self.history_ = train(
                 PoseRegression(module, loss, self._augmentation()),
                 [X, P],
@@ -217,9 +224,14 @@ class PoseRegressor(
         return (self.module_(x, initial_pose) - p).abs().mean(dim=(1, 2))
 
     def _map(self, function, *arrays):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
+        return map_batches(
+            function,
+            *arrays,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            fewest=4,  # fewer rows of a product are summed in another order
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
