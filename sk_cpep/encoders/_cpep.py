@@ -37,7 +37,6 @@ from ._stage_cache import StageCache
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._windows import (
     PairedPoseMixin,
-    check_pairs,
     read_groups,
     read_ring,
     read_windows,
@@ -73,7 +72,9 @@ class CPEP(
     pose_transformer : transformer, default=None
         Applied to the pose in :meth:`fit`, :meth:`score` and :meth:`transform_pose`,
         as :class:`~sklearn.compose.TransformedTargetRegressor` does with its target:
-        a :class:`~sk_cpep.Windower` when the pipeline windows its recordings.
+        a :class:`~sk_cpep.Windower` when the pipeline windows its recordings. Windows
+        then pair recording by recording; recordings that give more windows of one
+        than of the other are refused, and a warning says where that can't be told.
 
     temperature : float, default=0.02
         Where the temperature tau of the similarities starts.
@@ -414,9 +415,7 @@ class CPEP(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        X = read_windows(self, X, reset=True)
-        P = self._read_poses(y, reset=True)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=True)
         check_contrast(X)
         groups = read_groups(groups, X)
         if self.center_pose and self.train_pose:
@@ -633,9 +632,7 @@ class CPEP(
             their own. Chance is ``1 / n_windows``: compare scores of sets of one size.
         """
         check_is_fitted(self)
-        X = read_windows(self, X, reset=False)
-        P = self._read_poses(y, reset=False)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=False)
         check_contrast(X)
         U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
         return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))

@@ -27,7 +27,6 @@ from ._persistence import PickledWeightsMixin
 from ._training_parameters import training_plan
 from ._windows import (
     PairedPoseMixin,
-    check_pairs,
     is_lazy,
     read_groups,
     read_ring,
@@ -87,9 +86,7 @@ class PoseRegressor(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        X = read_windows(self, X, reset=True)
-        P = self._read_poses(y, reset=True)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=True)
         self._remember_pose_type(y, P)
         self._check_number(X.shape[0])
         plan = self._plan()
@@ -204,9 +201,7 @@ class PoseRegressor(
             Where the network tracks, it is told the first of them.
         """
         check_is_fitted(self)
-        X = read_windows(self, X, reset=False)
-        P = self._read_poses(y, reset=False)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=False)
         errors = self._map(self._error_batch, X, P)
         return -float(errors.mean(dtype=np.float64))
 
