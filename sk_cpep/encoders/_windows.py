@@ -152,14 +152,14 @@ def check_pairs(X, P):
         )
 
 
-def read_groups(groups, X):
+def read_groups(groups, X, name="groups"):
     """Groups as an array with one entry a window, or None."""
     if groups is None:
         return None
     groups = column_or_1d(groups)
     if len(groups) != X.shape[0]:
         raise ValueError(
-            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
+            f"{name} has {len(groups)} entries for {X.shape[0]} windows: give the "
             "person of each window."
         )
     return groups
