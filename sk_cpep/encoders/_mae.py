@@ -35,7 +35,8 @@ from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
-from ._windows import read_windows
+from ._validation_rows import held_out_rows, read_sets, recordings_of
+from ._windows import read_groups, read_windows
 
 _SCORE_SEED = 0
 
@@ -100,10 +101,12 @@ class MAE(
 
     early_stopping : bool, default=False
         Set windows aside, stop when the loss on them no longer falls, and keep the
-        best weights.
+        best weights. People or recordings are set aside whole where :meth:`fit` is told
+        them or finds them; else windows are drawn one by one, and where windows
+        overlap, those set aside share samples with those that are trained on.
 
     validation_fraction : float, default=0.1
-        Share of the windows set aside, with `early_stopping`.
+        Share of the windows (people, recordings) set aside, with `early_stopping`.
 
     n_iter_no_change : int, default=10
         Epochs without an improvement of at least `tol` before stopping.
@@ -269,7 +272,7 @@ class MAE(
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, groups=None, validation_groups=None):
         """Train on windows.
 
         Parameters
@@ -281,6 +284,15 @@ class MAE(
 
         y : Ignored
             Present for API consistency.
+
+        groups : array-like of shape (n_windows,), default=None
+            The person of each window. Given, `early_stopping` sets whole people
+            aside, not windows of people that are trained on.
+
+        validation_groups : array-like of shape (n_windows,), default=None
+            What `early_stopping` sets aside as a whole instead, such as the recording
+            of each window. Without either, it is recordings where `X` knows them; see
+            :meth:`CPEP.fit`.
 
         Returns
         -------
@@ -295,17 +307,22 @@ class MAE(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        return self._fit_augmented(X, Augmentation())
+        return self._fit_augmented(X, Augmentation(), groups, validation_groups)
 
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def _fit_augmented(self, X, augment):
+    def _fit_augmented(self, X, augment, groups=None, validation_groups=None):
         """`fit` on windows that are changed at random in every batch."""
+        recordings = recordings_of(X)
         X = self._prepare(X)
+        groups = read_groups(groups, X)
+        sets = read_sets(validation_groups, X, groups, recordings)
         plan = training_plan(self)
         task = fit_task(self, self.max_epochs)
-        rng = start_alike(self, plan, X=X)
-        checkpoint = open_checkpoint(self, plan, rng, X=X, facts=asdict(augment))
+        data = dict(X=X, validation_groups=sets)
+        rng = start_alike(self, plan, **data)
+        checkpoint = open_checkpoint(self, plan, rng, facts=asdict(augment), **data)
+        valid_rows = held_out_rows(sets, plan, rng)
         with seeded(rng.randint(2**31)) as generator:
             module = new_module(self._build_module, generator)
             self.history_ = train(
@@ -313,6 +330,7 @@ class MAE(
                 [X],
                 plan,
                 rng=rng,
+                valid_rows=valid_rows,
                 description=f"MAE ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
                 checkpoint=checkpoint,
