@@ -1,5 +1,6 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
+import os
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     begin_task,
@@ -41,6 +43,7 @@ from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._scores import mean_over_windows
 from ._stage_cache import StageCache
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
@@ -197,7 +200,7 @@ class CPEP(
         own within it; when the alignment has begun, encoders are trained no further.
         See :class:`MAE`.
 
-    memory : str or object with the joblib.Memory interface, default=None
+    memory : path-like or object with the joblib.Memory interface, default=None
         Where the result of each stage is kept, so that a search over parameters trains
         anew only the stages that they change. It needs an int as `random_state`.
         Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
@@ -305,7 +308,7 @@ class CPEP(
         "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
         "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
         "center_pose": ["boolean"],
-        "memory": [str, HasMethods(["cache"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         **TRAINING_CONSTRAINTS,
     }
 
@@ -390,6 +393,7 @@ class CPEP(
         self.random_state = random_state
         self.verbose = verbose
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X, y, groups=None, validation_groups=None):
@@ -645,7 +649,7 @@ class CPEP(
             self.module_.embed_pose, self._read_poses(P, reset=False)
         )
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Top-1 retrieval accuracy among the pairs given.
 
         Parameters
@@ -655,6 +659,9 @@ class CPEP(
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each EMG window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -666,7 +673,8 @@ class CPEP(
         X, P = self._read_pairs(X, y, reset=False)
         check_contrast(X)
         U, V = self._embed_emg(X), self._map_poses(self.module_.embed_pose, P)
-        return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
+        found = nearest_rows(U, V) == np.arange(len(U))
+        return mean_over_windows(found, sample_weight)
 
     def _embed_emg(self, X, embedding="projection"):
         Z = self._map(self.module_.encode_emg, X, self.config_.emg)
@@ -676,6 +684,13 @@ class CPEP(
         head = weights_of(self.module_.head)
         U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
         return normalize(U).astype(np.float32)
+
+    def _embedding_parts(self):
+        """What embeds poses, and what embeds EMG, for those who keep embeddings."""
+        module = self.module_
+        pooling = module.config.pooling
+        pose = module.pose_encoder, module.pose_mean, self.pose_transformer_, pooling
+        return pose, (module.emg_encoder, module.head, pooling)
 
     def _map_poses(self, function, P):
         return self._map(function, P, self.config_.pose)

@@ -14,6 +14,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     end_task,
@@ -34,6 +35,7 @@ from ._blocks import blocks_of
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import read_groups, read_windows
@@ -309,6 +311,7 @@ class MAE(
         """
         return self._fit_augmented(X, Augmentation(), groups, validation_groups)
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def _fit_augmented(self, X, augment, groups=None, validation_groups=None):
@@ -417,7 +420,7 @@ class MAE(
 
         return self._map(rebuild, X, mask, n_kept=self.n_tokens_ - n_masked), mask
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Negative masked mean squared error under fixed masks.
 
         Parameters
@@ -427,6 +430,9 @@ class MAE(
 
         y : Ignored
             Present for API consistency.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -444,9 +450,10 @@ class MAE(
             return (error * m).sum(dim=1)
 
         n_kept = self.n_tokens_ - self.config_.n_masked
-        errors = self._map(error, X, mask, n_kept=n_kept)
-        total = errors.astype(np.float64).sum()
-        return -float(total / mask.sum())
+        total = self._map(error, X, mask, n_kept=n_kept).astype(np.float64)
+        if sample_weight is None:
+            return -float(total.sum() / mask.sum())
+        return -mean_over_windows(total / self.config_.n_masked, sample_weight)
 
     def _map(self, function, *arrays, n_kept):
         return map_batches(

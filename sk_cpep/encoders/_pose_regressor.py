@@ -1,5 +1,7 @@
 """What the estimators share that learn to predict pose from EMG."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -11,6 +13,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     end_task,
@@ -31,6 +34,7 @@ from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import (
@@ -60,6 +64,7 @@ class PoseRegressor(
     methods in the middle.
     """
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X, y, groups=None, validation_groups=None):
@@ -198,7 +203,7 @@ class PoseRegressor(
         X = read_windows(self, X, reset=False)
         return self._map(self.module_.embed, X)
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Negative mean absolute error of the predicted poses.
 
         Parameters
@@ -208,6 +213,9 @@ class PoseRegressor(
 
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -219,7 +227,7 @@ class PoseRegressor(
         check_is_fitted(self)
         X, P = self._read_pairs(X, y, reset=False)
         errors = self._map(self._error_batch, X, P)
-        return -float(errors.mean(dtype=np.float64))
+        return -mean_over_windows(errors, sample_weight)
 
     def _error_batch(self, x, p):
         """Mean absolute error of each window."""
@@ -273,9 +281,15 @@ class BaselineRegressor(PoseRegressor):
 
 def read_sizes(name, values, n):
     """So many whole numbers from 1 on as a tuple."""
-    sizes = tuple(int(value) for value in values)
-    if len(sizes) != n or min(sizes) < 1 or any(a != b for a, b in zip(sizes, values)):
-        raise ValueError(
-            f"{name} must be {n} whole numbers from 1 on, got {tuple(values)}."
-        )
-    return sizes
+    given = np.asarray(values, dtype=object)
+    sizes = given.ravel().tolist()
+    if given.shape != (n,) or not all(map(is_size, sizes)):
+        shown = tuple(values) if given.ndim else values
+        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {shown}.")
+    return tuple(map(int, sizes))
+
+
+def is_size(value):
+    """Whether a value is a whole number from 1 on, of any type but bool."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and value >= 1 and value % 1 == 0

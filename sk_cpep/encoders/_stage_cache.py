@@ -1,5 +1,6 @@
 """Stages of a fit, trained once for all fits that need the same."""
 
+import os
 import pickle
 import warnings
 from contextlib import suppress
@@ -31,7 +32,7 @@ class StageCache:
 
     Parameters
     ----------
-    memory : str, object with the joblib.Memory interface or None
+    memory : path-like, object with the joblib.Memory interface or None
         None keeps nothing, and looks at nothing.
 
     estimator : estimator
@@ -43,6 +44,7 @@ class StageCache:
 
     def __init__(self, memory, estimator, processes):
         fixed = memory is not None and has_fixed_seed(estimator)
+        memory = os.fspath(memory) if isinstance(memory, os.PathLike) else memory
         self.memory = check_memory(memory) if fixed else None
         self.processes = processes
         self.in_use = processes.broadcast(fixed)

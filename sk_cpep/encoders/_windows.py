@@ -1,5 +1,7 @@
 """Reading windows: what the encoders accept, and what they say when they don't."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
@@ -121,7 +123,7 @@ def read_ring(ring_channels, n_channels):
 
     Parameters
     ----------
-    ring_channels : int, array-like of int or None
+    ring_channels : int, 1-D array-like of int or None
         The first so many channels, or indices.
 
     n_channels : int
@@ -130,18 +132,41 @@ def read_ring(ring_channels, n_channels):
     Returns
     -------
     ring : tuple of int or None
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, such as a mask, or not of this window.
     """
     if ring_channels is None:
         return None
-    if np.ndim(ring_channels) == 0:
-        ring_channels = range(ring_channels)
-    ring = tuple(int(channel) for channel in ring_channels)
-    if len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
+    given = np.asarray(ring_channels, dtype=object)
+    entries = given.ravel().tolist()
+    if given.ndim > 1 or not entries or not all(map(is_whole, entries)):
         raise ValueError(
-            f"ring_channels={ring} must be different channels among the {n_channels} "
-            f"of the windows, 0 to {n_channels - 1}."
+            "ring_channels must be an int from 1 on, the number of channels round the "
+            "limb, or a list of ints, their indices in order; got "
+            f"{ring_channels!r}. (Of a mask, give np.flatnonzero(mask).)"
+        )
+    ring = tuple(map(int, entries))
+    if given.ndim == 0:
+        ring = tuple(range(min(ring[0], n_channels + 1)))
+    if (
+        not ring
+        or len(set(ring)) < len(ring)
+        or not set(ring) <= set(range(n_channels))
+    ):
+        shown = ring if given.ndim else entries[0]
+        raise ValueError(
+            f"ring_channels={shown} must be different channels among the {n_channels} "
+            f"of the windows, 0 to {n_channels - 1}, or how many of them, from 1 on."
         )
     return ring
+
+
+def is_whole(value):
+    """Whether a value is an int of any kind; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
 
 
 def check_pairs(X, P):
@@ -204,8 +229,8 @@ def as_windows(X, name):
 
 
 def _read_lazy(estimator, X, reset):
-    if reset:
-        estimator.n_features_in_ = X.shape[1]
+    if reset:  # names of an earlier fit are forgotten
+        validate_data(estimator, X, reset=True, skip_check_array=True)
     return X
 
 

@@ -180,12 +180,22 @@ class BandpassNotch(CallbackSupportMixin, TransformerMixin, BaseEstimator):
 
 def design_sos(low, high, notch, sfreq, order, notch_quality):
     """One cascade of sections for the pass band and all notches."""
-    notches = np.atleast_1d([] if notch is None else np.asarray(notch, dtype=float))
+    notches = read_notches(notch)
     _check_band(low, high, notches, sfreq)
-    sections = [tf2sos(*iirnotch(f, notch_quality, fs=sfreq)) for f in notches.ravel()]
+    sections = [tf2sos(*iirnotch(f, notch_quality, fs=sfreq)) for f in notches]
     if low is not None or high is not None:
         sections.insert(0, _butterworth(low, high, sfreq, order))
     return np.vstack(sections)
+
+
+def read_notches(notch):
+    """The frequencies of all notches, float64 of shape (n_notches,)."""
+    given = np.asarray([] if notch is None else notch)
+    if given.ndim > 1 or (given.size and given.dtype.kind not in "iuf"):
+        raise ValueError(
+            f"notch must be a frequency in Hz or a list of them, got {notch!r}."
+        )
+    return np.atleast_1d(given).astype(np.float64)
 
 
 def filter_zero_phase(sos, x):
@@ -223,7 +233,7 @@ def _check_band(low, high, notches, sfreq):
         )
     if low is not None and high is not None and low >= high:
         raise ValueError(f"low has to be below high, got low={low} and high={high} Hz.")
-    edges = [("low", low), ("high", high), *(("notch", f) for f in notches.ravel())]
+    edges = [("low", low), ("high", high), *(("notch", f) for f in notches)]
     for name, edge in edges:
         if edge is not None and not 0 < edge < sfreq / 2:
             raise ValueError(

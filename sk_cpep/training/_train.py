@@ -257,6 +257,11 @@ def _was_stopped(net, batches):
     except (StopTraining, KeyboardInterrupt) as stop:
         if not is_stop(stop):
             raise
+        if "dur" not in net.history[-1]:
+            raise RuntimeError(
+                "A callback raised StopTraining within an epoch, of which half would "
+                "be kept: raise it in on_epoch_end."
+            ) from stop
         return True
     return False
 

@@ -269,3 +269,11 @@ def test_nan_in_an_array_is_placed_too():
 def test_refuses_what_is_no_recordings(X, message):
     with pytest.raises(ValueError, match=message):
         BandpassNotch().fit(X)
+
+
+@pytest.mark.parametrize(
+    "notch", [[[50]], ["50"], [True, False], [None], {50}, np.array(["50"]), [50 + 0j]]
+)
+def test_what_is_no_frequency(notch):
+    with pytest.raises(ValueError, match="notch must be a frequency in Hz or a list"):
+        BandpassNotch(notch=notch).fit(np.ones((1, 2, 9)))
