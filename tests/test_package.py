@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "torch",
         "sklearn",
         "sk_cpep.nn",
+        "sk_cpep.preprocessing",
         "sk_cpep.training",
     }
     | ESTIMATORS,

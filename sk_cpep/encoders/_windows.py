@@ -7,6 +7,10 @@ from sklearn.base import clone
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from ..preprocessing._origin import origin_of
+from ..training import check_magnitude
+from ._pairing import check_origins, check_recordings
+
 
 def read_windows(estimator, X, *, reset):
     """Validate EMG windows and remember (or compare) their shape.
@@ -34,6 +38,7 @@ def read_windows(estimator, X, *, reset):
             estimator, X, reset=reset, allow_nd=True, ensure_min_samples=1
         )
         X = as_windows(X, "X")
+        check_magnitude(X, "X")
     _check_shape(estimator, X.shape, reset)
     return X
 
@@ -65,19 +70,41 @@ def read_poses(P, *, reader, name="P"):
     if is_lazy(P):
         return P
     P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
+    check_magnitude(P, name)
     return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
 
 
 class PairedPoseMixin:
     """Read the pose that is paired with EMG, by way of `pose_transformer`."""
 
+    def _read_pairs(self, X, y, reset):
+        """EMG and pose windows that pair row by row, and recording by recording."""
+        emg = origin_of(X)
+        X = read_windows(self, X, reset=reset)
+        P = self._cut_poses(y, reset)
+        pose = origin_of(P)
+        P = self._check_poses(P, reset)
+        if emg is not None and pose is not None and len(emg.counts) == len(pose.counts):
+            check_recordings(emg, pose)
+        check_pairs(X, P)
+        n_given = 1 if self.pose_transformer is None else len(y)
+        check_origins(emg, pose, X.shape[0], n_given)
+        return X, P
+
     def _read_poses(self, P, reset):
+        return self._check_poses(self._cut_poses(P, reset), reset)
+
+    def _cut_poses(self, P, reset):
+        """What `pose_transformer` makes of poses."""
         if self.pose_transformer is not None and P is not None:
             if reset:
                 self.pose_transformer_ = clone(self.pose_transformer).fit(P)
-            P = self.pose_transformer_.transform(P)
-        elif reset:
+            return self.pose_transformer_.transform(P)
+        if reset:
             self.pose_transformer_ = None
+        return P
+
+    def _check_poses(self, P, reset):
         name = type(self).__name__
         P = read_poses(P, reader=name)
         if reset:
@@ -153,14 +180,14 @@ def check_pairs(X, P):
         )
 
 
-def read_groups(groups, X):
+def read_groups(groups, X, name="groups"):
     """Groups as an array with one entry a window, or None."""
     if groups is None:
         return None
     groups = column_or_1d(groups)
     if len(groups) != X.shape[0]:
         raise ValueError(
-            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
+            f"{name} has {len(groups)} entries for {X.shape[0]} windows: give the "
             "person of each window."
         )
     return groups

@@ -8,6 +8,8 @@ from sklearn.utils import Bunch
 from ..datasets import WindowArray, load_pack
 from ..preprocessing import InstanceNorm
 
+_GROUPS = ("groups", "validation_groups")
+
 
 class NormalisedSource:
     """Windows of another source, of zero mean and unit standard deviation each.
@@ -100,8 +102,8 @@ def load_windows(data):
     Returns
     -------
     windows : :class:`~sklearn.utils.Bunch`
-        `emg` and `pose`, WindowArrays, None where there are none; `groups`, an array
-        or None; `name`, in words.
+        `emg` and `pose`, WindowArrays, None where there are none; `groups` and
+        `validation_groups`, arrays or None; `name`, in words.
     """
     windows = _of_pack(data) if "pack" in data else _of_files(data)
     if data.get("normalise") is not None:
@@ -110,10 +112,11 @@ def load_windows(data):
 
 
 def _of_pack(data):
-    choices = {k: v for k, v in data.items() if k not in ("groups", "normalise")}
-    pack = load_pack(**choices)
-    groups = pack.users if data.get("groups") == "users" else None
-    return Bunch(emg=pack.emg, pose=pack.pose, groups=groups, name=data["pack"])
+    own = {*_GROUPS, "normalise"}
+    pack = load_pack(**{k: v for k, v in data.items() if k not in own})
+    known = {"users": pack.users, "recordings": pack.emg.recordings, None: None}
+    groups = {name: known[data.get(name)] for name in _GROUPS}
+    return Bunch(emg=pack.emg, pose=pack.pose, **groups, name=data["pack"])
 
 
 def _of_files(data):
@@ -121,8 +124,9 @@ def _of_files(data):
         name: windows_of_file(Path(data[name])) if name in data else None
         for name in ("emg", "pose")
     }
-    groups = None
-    if "groups" in data:
-        groups = np.load(data["groups"], allow_pickle=False)
+    groups = {
+        name: np.load(data[name], allow_pickle=False) if name in data else None
+        for name in _GROUPS
+    }
     names = [data[name] for name in windows if name in data]
-    return Bunch(**windows, groups=groups, name=" and ".join(names))
+    return Bunch(**windows, **groups, name=" and ".join(names))

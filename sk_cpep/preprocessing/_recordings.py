@@ -5,6 +5,8 @@ from sklearn.utils import gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array, validate_data
 
+from ._origin import origin_of, with_origin
+
 FLOATS = (np.float64, np.float32)
 
 # Float64 copies are made of one block at a time: 32 MiB each.
@@ -38,14 +40,15 @@ def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True):
     Returns
     -------
     X : list of ndarrays or ndarray
-        float32 and float64 are kept, everything else becomes float64.
+        float32 and float64 are kept, everything else becomes float64. Windows whose
+        origin is known keep it.
     """
     if is_recording_list(X):
         X = _read_list(X, name)
         if estimator is not None:
             validate_data(estimator, X=X[0].T, reset=reset, skip_check_array=True)
     else:
-        X = _read_array(X, name, estimator, reset)
+        X = with_origin(_read_array(X, name, estimator, reset), origin_of(X))
     if finite:
         check_finite(X, name)
     return X
@@ -93,7 +96,7 @@ def map_recordings(func, X, n_jobs=None):
     Returns
     -------
     Z : list of ndarrays or ndarray
-        As `X`, in the precision of `X`.
+        As `X`, in the precision of `X`, and of the same origin.
     """
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem")
     if isinstance(X, list):
@@ -101,7 +104,7 @@ def map_recordings(func, X, n_jobs=None):
     out = np.empty_like(X)
     rows = max(1, BLOCK_SAMPLES // X[0].size)
     parallel(delayed(_apply)(func, X[s], out[s]) for s in gen_batches(len(X), rows))
-    return out
+    return with_origin(out, origin_of(X))
 
 
 def _apply(func, x, out):

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import CallbackSupportMixin, leaf_fit
+from ._origin import Origin, with_origin
 from ._recordings import as_recordings
 
 
@@ -100,7 +101,10 @@ class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         -------
         X_windows : ndarray of shape (n_windows, n_channels, size)
             Windows in the unit of `X`, in the order of the recordings; float32 stays
-            float32, everything else becomes float64.
+            float32, everything else becomes float64. It knows how many rows are of
+            which recording, by which an encoder that gets it checks how EMG and pose
+            pair. What leaves rows in place keeps that: the package's own steps,
+            operations element by element, a choice of channels, a pickle.
 
         Warns
         -----
@@ -120,7 +124,8 @@ class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         lengths = np.array([x.shape[-1] for x in recordings])
         counts = count_windows(lengths, self.size, stride)
         warn_empty(counts, lengths, self.size)
-        return cut_windows(recordings, counts, self.size, stride)
+        windows = cut_windows(recordings, counts, self.size, stride)
+        return with_origin(windows, Origin(counts, lengths, self.size, stride))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -8,7 +8,13 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sk_cpep.training import BatchIterator, WindowBatches, _batches, map_batches
+from sk_cpep.training import (
+    BatchIterator,
+    WindowBatches,
+    _batches,
+    _mapping,
+    map_batches,
+)
 from sk_cpep.training import _transfer as transfer
 from sk_cpep.training._rows import fetch_rows
 
@@ -98,7 +104,8 @@ def log(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(torch.Tensor, "to", copy)
     monkeypatch.setattr(transfer, "empty_pinned", pinned)
-    monkeypatch.setattr(_batches, "transfer_to", transfer.CudaTransfer)
+    for user in (_batches, _mapping):
+        monkeypatch.setattr(user, "transfer_to", transfer.CudaTransfer)
     return log
 
 

@@ -11,7 +11,6 @@ from numpy.testing import assert_array_equal
 from sk_cpep.zero_shot import _nearest, _shortlist
 from sk_cpep.zero_shot._gallery import Gallery, first_copies
 from sk_cpep.zero_shot._nearest import NearestRows
-from sk_cpep.zero_shot._precision import _highest_precision, full_precision
 
 
 @pytest.fixture
@@ -217,39 +216,6 @@ def test_memory_is_bounded():
     peak = max(float(line.split()[-1]) for line in run.stdout.splitlines())
     limit = 256 + 200 * n_gallery / 2**20
     assert peak < limit < 4 * n_queries * n_gallery / 2**20
-
-
-def test_full_precision_inside_and_the_setting_after():
-    device = torch.device("cpu")
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("high")
-        with full_precision(device):
-            inside = torch.backends.mkldnn.matmul.fp32_precision
-        assert inside == "ieee"
-        assert torch.get_float32_matmul_precision() == "high"
-        with _highest_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def test_a_general_setting_stays_in_charge():
-    backends = torch.backends
-    if not hasattr(backends, "fp32_precision"):
-        pytest.skip("torch 2.8 has one setting, which the test above is about")
-    before = backends.fp32_precision
-    try:
-        backends.mkldnn.matmul.fp32_precision = "none"
-        backends.fp32_precision = "tf32"
-        with full_precision(torch.device("cpu")):
-            assert backends.mkldnn.matmul.fp32_precision == "ieee"
-        assert backends.mkldnn.matmul.fp32_precision == "tf32"
-        backends.fp32_precision = "ieee"
-        assert backends.mkldnn.matmul.fp32_precision == "ieee"
-    finally:
-        backends.fp32_precision = before
 
 
 def test_autocast_changes_nothing():
