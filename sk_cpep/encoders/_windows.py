@@ -87,7 +87,7 @@ class PairedPoseMixin:
         if emg is not None and pose is not None and len(emg.counts) == len(pose.counts):
             check_recordings(emg, pose)
         check_pairs(X, P)
-        n_given = 1 if self.pose_transformer is None else len(y)
+        n_given = 1 if self.pose_transformer_ is None else len(y)
         check_origins(emg, pose, X.shape[0], n_given)
         return X, P
 
@@ -95,14 +95,13 @@ class PairedPoseMixin:
         return self._check_poses(self._cut_poses(P, reset), reset)
 
     def _cut_poses(self, P, reset):
-        """What `pose_transformer` makes of poses."""
-        if self.pose_transformer is not None and P is not None:
-            if reset:
-                self.pose_transformer_ = clone(self.pose_transformer).fit(P)
-            return self.pose_transformer_.transform(P)
+        """What `pose_transformer`, as it was fitted, makes of poses."""
         if reset:
-            self.pose_transformer_ = None
-        return P
+            given = self.pose_transformer if P is not None else None
+            self.pose_transformer_ = None if given is None else clone(given).fit(P)
+        if self.pose_transformer_ is None or P is None:
+            return P
+        return self.pose_transformer_.transform(P)
 
     def _check_poses(self, P, reset):
         name = type(self).__name__

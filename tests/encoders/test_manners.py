@@ -119,8 +119,7 @@ def test_metadata_routing(encoder, windows):
         )
         assert search.fit(X, y).score(X, y) == expected[0]
         asking = clone(encoder).set_score_request(sample_weight=True)
-        if y is not None:
-            asking.set_fit_request(groups=True)
+        asking.set_fit_request(groups=True)
         routed = pipeline(asking).fit(X, y)
         assert routed.score(X, y, sample_weight=weights) == expected[1]
         params = {"groups": groups}

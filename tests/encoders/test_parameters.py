@@ -7,7 +7,7 @@ import torch
 from sklearn import config_context
 from skorch.callbacks import EarlyStopping, EpochTimer
 
-from sk_cpep import CPEP, EMG2Pose, NeuroPose
+from sk_cpep import CPEP, EMG2Pose, NeuroPose, Windower
 from sk_cpep.encoders import PoseT
 from sk_cpep.encoders._windows import read_ring
 
@@ -118,3 +118,18 @@ def test_memory_may_be_a_path(windows, small_cpep, tmp_path):
     assert set(tmp_path.rglob("output.pkl")) == files
     with pytest.raises(ValueError, match="'memory' parameter of CPEP"):
         CPEP(memory=3).fit(X, P)
+
+
+@pytest.mark.parametrize("before, after", [(None, Windower(6)), (Windower(6), None)])
+def test_poses_are_read_as_in_fit(before, after, windows, small_cpep, small_mae):
+    """Whatever `pose_transformer` is set to before the next fit."""
+    X, P = windows[:2]
+    if before is not None:  # two recordings each
+        P = [np.hstack(list(part)) for part in np.split(P, 2)]
+        X = [np.hstack(list(part)) for part in np.split(X, 2)]
+        X = Windower(11).fit_transform(X)
+    fitted = small_cpep(small_mae(), small_mae(3), pose_transformer=before).fit(X, P)
+    expected, score = fitted.transform_pose(P), fitted.score(X, P)
+    fitted.set_params(pose_transformer=after)
+    np.testing.assert_array_equal(fitted.transform_pose(P), expected)
+    assert fitted.score(X, P) == score
