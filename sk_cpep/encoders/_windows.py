@@ -5,8 +5,9 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 
+from .._ids import read_ids
 from ..preprocessing._origin import origin_of
 from ..training import check_magnitude
 from ._pairing import check_origins, check_recordings
@@ -181,10 +182,10 @@ def check_pairs(X, P):
 
 
 def read_groups(groups, X, name="groups"):
-    """Groups as an array with one entry a window, or None."""
+    """Groups as ids, one a window, none of them missing; or None."""
     if groups is None:
         return None
-    groups = column_or_1d(groups)
+    groups = read_ids(groups, name)
     if len(groups) != X.shape[0]:
         raise ValueError(
             f"{name} has {len(groups)} entries for {X.shape[0]} windows: give the "
