@@ -184,7 +184,7 @@ class _Track:
 def _read_tracks(arrays, finite):
     if not arrays:
         raise ValueError("make_windows needs at least one array.")
-    first = as_recordings(arrays[0], name="arrays[0]", finite=finite)
+    first = as_recordings(arrays[0], name="arrays[0]", finite=finite, min_times=0)
     tracks = [_signal("arrays[0]", first)]
     for j, array in enumerate(arrays[1:], start=1):
         tracks.append(_read_track(array, f"arrays[{j}]", len(first), finite))
@@ -207,7 +207,7 @@ def _read_track(array, name, n_recordings, finite):
         )
     dims = {np.ndim(entry) for entry in array}
     if dims == {2}:
-        return _signal(name, as_recordings(array, name=name, finite=finite))
+        return _signal(name, as_recordings(array, name=name, finite=finite, min_times=0))
     if dims == {1}:
         return _read_labels(array, name)
     if dims == {0}:
