@@ -10,12 +10,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import CallbackSupportMixin, leaf_fit
-from ._cascade import pole_radii, ringing, run_cascade
+from ._cascade import Cascade, pole_radii, ringing
 from ._frames import FrameOutputMixin, OneToOneFeatureMixin
 from ._recordings import as_recordings, count_dead, is_flat, map_recordings
 
 # The padding ends where this share of the filter's slowest response is left.
-PADDING = 1e-3
+PADDING = 1e-2
 
 # Values are brought nearer to 1 where a power of two beyond this one leads to them.
 LARGE_EXPONENT = 512
@@ -75,10 +75,10 @@ class BandpassNotch(
         The cascade, in the form of :func:`scipy.signal.sosfilt`.
 
     n_ringing_ : int
-        Samples until a thousandth of the slowest response is left, 2,905 (1.5 s) with
-        the default parameters. Nearer to an end of a recording than this, a sample
-        depends on what is not known of the signal beyond; further away than twice as
-        many it is right to about a ten-thousandth of the signal.
+        Samples until a hundredth of the slowest response is left, 1,937 (1 s) with the
+        default parameters. Nearer to an end of a recording than this a sample depends
+        on what is not known of the signal beyond it. So many samples from an end it is
+        right to about a hundredth of the signal, twice as many to a ten-thousandth.
 
     n_dead_ : ndarray of shape (n_channels,)
         In how many of the recordings that `fit` saw each channel had no signal.
@@ -194,10 +194,8 @@ class BandpassNotch(
         """
         check_is_fitted(self)
         X = as_recordings(X, estimator=self, reset=False)
-        run = filter_zero_phase if self.phase == "zero" else filter_causal
-        # scipy refuses a read-only array, such as one that joblib has memory-mapped.
-        sos = np.array(self.sos_)
-        return map_recordings(partial(filter_rows, run, sos), X, self.n_jobs)
+        run = ZeroPhase if self.phase == "zero" else Causal
+        return map_recordings(partial(filter_rows, run(self.sos_)), X, self.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -218,14 +216,43 @@ def design_sos(low, high, notch, sfreq, order, notch_quality):
     return sos
 
 
-def filter_rows(run, sos, x):
+class Causal(Cascade):
+    """Rows filtered forwards, from the steady state of their first sample."""
+
+    def __call__(self, x):
+        """From rows of any precision to a new array in float64."""
+        y = x.astype(np.float64)
+        self.run(y)
+        return y
+
+    def constant(self, x):
+        """What becomes of rows of which each is one value."""
+        return self.run_constant(x.astype(np.float64))
+
+
+class ZeroPhase(Causal):
+    """Rows filtered forwards and backwards, with their mirror images at both ends."""
+
+    def __call__(self, x):
+        """From rows of any precision to a new array in float64."""
+        n_times = x.shape[1]
+        padlen = min(ringing(self.sos, PADDING), n_times - 1)
+        y = _mirrored(x, padlen)
+        self.run(y)
+        self.run(y[:, padlen:][:, ::-1])
+        return y[:, padlen : padlen + n_times]
+
+    def constant(self, x):
+        """What becomes of rows of which each is one value."""
+        return self.run_constant(super().constant(x))
+
+
+def filter_rows(run, x):
     """Filter rows in float64: those without a signal as the constants they are.
 
     Parameters
     ----------
-    run : callable
-        :func:`filter_zero_phase` or :func:`filter_causal`.
-    sos : ndarray of shape (n_sections, 6)
+    run : Causal or ZeroPhase
     x : ndarray of shape (n_rows, n_times)
 
     Returns
@@ -233,32 +260,16 @@ def filter_rows(run, sos, x):
     y : float64 ndarray of shape (n_rows, n_times)
     """
     flat = is_flat(x)
-    if flat.any() and x.shape[1] > 1:
+    if flat.any():
         y = np.empty(x.shape)
-        y[flat] = filter_rows(run, sos, x[flat, :1])
+        y[flat] = run.constant(x[flat, :1])
         if not flat.all():
-            y[~flat] = filter_rows(run, sos, x[~flat])
+            y[~flat] = filter_rows(run, x[~flat])
         return y
     exponent = np.frexp(np.maximum(x.max(axis=1), -x.min(axis=1)))[1][:, np.newaxis]
     if np.abs(exponent).max() <= LARGE_EXPONENT:
-        return run(sos, x)
-    return np.ldexp(run(sos, np.ldexp(x, -exponent)), exponent)
-
-
-def filter_zero_phase(sos, x):
-    """Forwards and backwards over the last axis, in float64."""
-    padlen = min(ringing(sos, PADDING), x.shape[1] - 1)
-    y = _mirrored(x, padlen)
-    run_cascade(sos, y)
-    run_cascade(sos, y[:, padlen:][:, ::-1])
-    return y[:, padlen : padlen + x.shape[1]]
-
-
-def filter_causal(sos, x):
-    """Forwards over the last axis, in float64, from the first sample's steady state."""
-    y = x.astype(np.float64)
-    run_cascade(sos, y)
-    return y
+        return run(x)
+    return np.ldexp(run(np.ldexp(x, -exponent)), exponent)
 
 
 def _mirrored(x, padlen):

@@ -266,6 +266,6 @@ def _read_array(X, name):
 def _count_nonfinite(x):
     # The sum is finite only where every value is, and allocates nothing.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(x.sum(dtype=np.float64)):
+        if np.isfinite(x.sum()):
             return 0, 0
     return np.count_nonzero(np.isnan(x)), np.count_nonzero(np.isinf(x))

@@ -198,5 +198,5 @@ def warn_empty(counts, lengths, size):
             f"{n_empty} of {len(counts)} recordings are too short for a window of "
             f"size={size} samples and give none; the shortest has {lengths.min()}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
