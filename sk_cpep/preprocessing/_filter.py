@@ -195,7 +195,7 @@ class BandpassNotch(
         check_is_fitted(self)
         X = as_recordings(X, estimator=self, reset=False)
         run = ZeroPhase if self.phase == "zero" else Causal
-        return map_recordings(partial(filter_rows, run(self.sos_)), X, self.n_jobs)
+        return map_recordings(partial(write_filtered, run(self.sos_)), X, self.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -245,6 +245,11 @@ class ZeroPhase(Causal):
     def constant(self, x):
         """What becomes of rows of which each is one value."""
         return self.run_constant(super().constant(x))
+
+
+def write_filtered(run, x, out):
+    """Write what :func:`filter_rows` returns."""
+    out[...] = filter_rows(run, x)
 
 
 def filter_rows(run, x):

@@ -129,30 +129,28 @@ class InstanceNorm(
         return tags
 
 
-def standardise(x, eps):
+def standardise(x, out, eps):
     """Zero mean and unit standard deviation of each row, in float64; flat is zero.
 
     Parameters
     ----------
     x : ndarray of shape (n_rows, n_samples)
+    out : ndarray of shape (n_rows, n_samples)
+        Is written.
     eps : float
-
-    Returns
-    -------
-    z : ndarray of shape (n_rows, n_samples)
     """
     if x.size > BLOCK_SAMPLES:
-        return _standardise_row(x, eps)
+        _standardise_long(x, out, eps)
+        return
     # A constant divided by itself is exactly 1, and so is the mean of ones: without
     # this step rounding leaves a constant with a standard deviation above zero.
     z = x / _peak(x)
     z -= z.mean(axis=1, keepdims=True)
     sd = np.sqrt(np.mean(np.square(z), axis=1, keepdims=True))
-    z *= _inverse(sd, x.dtype, eps)
-    return z
+    np.multiply(z, _inverse(sd, x.dtype, eps), out=out, casting="same_kind")
 
 
-def _standardise_row(x, eps):
+def _standardise_long(x, out, eps):
     """The same for one long row, to the last bit, without a float64 copy of it."""
     peak, n = _peak(x), x.shape[1]
     mean = _pairwise_sum(lambda start, stop: x[:, start:stop] / peak, 0, n) / n
@@ -160,11 +158,9 @@ def _standardise_row(x, eps):
         lambda start, stop: np.square(x[:, start:stop] / peak - mean), 0, n
     )
     inverse = _inverse(np.sqrt(square / n), x.dtype, eps)
-    z = np.empty_like(x)
     for start in range(0, n, BLOCK_SAMPLES):
         part = slice(start, start + BLOCK_SAMPLES)
-        z[:, part] = (x[:, part] / peak - mean) * inverse
-    return z
+        out[:, part] = (x[:, part] / peak - mean) * inverse
 
 
 def _pairwise_sum(piece, start, stop):

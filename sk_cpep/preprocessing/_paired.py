@@ -207,7 +207,9 @@ def _read_track(array, name, n_recordings, finite):
         )
     dims = {np.ndim(entry) for entry in array}
     if dims == {2}:
-        return _signal(name, as_recordings(array, name=name, finite=finite, min_times=0))
+        return _signal(
+            name, as_recordings(array, name=name, finite=finite, min_times=0)
+        )
     if dims == {1}:
         return _read_labels(array, name)
     if dims == {0}:

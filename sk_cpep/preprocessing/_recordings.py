@@ -11,9 +11,7 @@ FLOATS = (np.float64, np.float32)
 BLOCK_SAMPLES = 2**18
 
 
-def as_recordings(
-    X, *, name="X", estimator=None, reset=True, finite=True, min_times=1
-):
+def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True, min_times=1):
     """Read recordings, or windows, as floating-point arrays without a copy.
 
     Parameters
@@ -54,11 +52,13 @@ def as_recordings(
         )
     is_list = is_recording_list(given)
     X = _read_list(given, name, min_times) if is_list else _read_array(given, name)
+    names_and_number = X[0].T if is_list else given
+    if estimator is not None and not reset:
+        validate_data(estimator, X=names_and_number, reset=False, skip_check_array=True)
     if finite:
         check_finite(X, name)
-    if estimator is not None:  # last: a fit that fails leaves it as it was
-        first = X[0].T if is_list else given
-        validate_data(estimator, X=first, reset=reset, skip_check_array=True)
+    if estimator is not None and reset:  # last: a fit that fails changes nothing
+        validate_data(estimator, X=names_and_number, skip_check_array=True)
     return X
 
 
@@ -93,8 +93,8 @@ def map_recordings(func, X, n_jobs=None, *, whole=False):
     Parameters
     ----------
     func : callable
-        From an array of shape (n_rows, n_samples) to one of the same shape, each row
-        independently of the others.
+        ``func(x, out)`` reads an array of shape (n_rows, n_samples) and writes another
+        of the same shape, each row independently of the others.
 
     X : list of ndarrays or ndarray
         What :func:`as_recordings` returned.
@@ -140,7 +140,7 @@ def _blocks(x, z, whole, is_list):
 
 def _apply(func, x, out):
     with np.errstate(over="ignore"):
-        out[...] = func(x)
+        func(x, out)
     return not any(_count_nonfinite(out))
 
 
