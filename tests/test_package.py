@@ -29,7 +29,12 @@ PUBLIC = (
 USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 
 # The design's table: what each folder may import. Rooms in use, from left to right.
-EVERYWHERE = {"sk_cpep._ids", "sk_cpep._version", "sk_cpep._whole_file"}
+EVERYWHERE = {
+    "sk_cpep._file_identity",
+    "sk_cpep._ids",
+    "sk_cpep._version",
+    "sk_cpep._whole_file",
+}
 # A fit as a whole or not at all, and what scikit-learn's callbacks ask for.
 ESTIMATORS = {"sk_cpep._all_or_nothing", "sk_cpep._callback_support"}
 MAY_IMPORT = {
