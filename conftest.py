@@ -16,6 +16,7 @@ OURS = {"benchmarks", "conftest", "distributed_jobs", "sk_cpep", "tests"}
 
 
 def pytest_configure(config):
+    """Hide the GPU; let packages be imported quietly."""
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
     if not is_gpu_run(config):

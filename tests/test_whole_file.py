@@ -39,15 +39,18 @@ def test_the_earlier_file_is_kept(links, paths, monkeypatch):
 def test_there_is_a_current_file_all_the_while(paths, monkeypatch):
     path, previous = paths
     seen = []
-    for name in ("link", "replace", "unlink"):
 
-        def look(*args, call=getattr(os, name), name=name):
+    def looked_at(name, call):
+        def look(*args):
             seen.append((name, path.read_bytes()))
             result = call(*args)
             seen.append((name, path.read_bytes()))
             return result
 
-        monkeypatch.setattr(os, name, look)
+        return look
+
+    for name in ("link", "replace", "unlink"):
+        monkeypatch.setattr(os, name, looked_at(name, getattr(os, name)))
     replace_file(path, b"3", previous)
     assert [name for name, _ in seen].count("replace") == 4  # before and after
     assert {content for _, content in seen} == {b"2", b"3"}
