@@ -5,8 +5,9 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 
+from .._ids import read_ids
 from ..preprocessing._origin import origin_of
 from ..training import check_magnitude
 from ._pairing import check_origins, check_recordings
@@ -39,6 +40,7 @@ def read_windows(estimator, X, *, reset):
         )
         X = as_windows(X, "X")
         check_magnitude(X, "X")
+    refuse_empty(X, "X")
     _check_shape(estimator, X.shape, reset)
     return X
 
@@ -67,11 +69,12 @@ def read_poses(P, *, reader, name="P"):
             "pose windows, fit(X_emg, P_pose)."
         )
     refuse_recordings(P, name)
-    if is_lazy(P):
-        return P
-    P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
-    check_magnitude(P, name)
-    return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+    if not is_lazy(P):
+        P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
+        check_magnitude(P, name)
+        P = as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+    refuse_empty(P, name)
+    return P
 
 
 class PairedPoseMixin:
@@ -180,10 +183,10 @@ def check_pairs(X, P):
 
 
 def read_groups(groups, X, name="groups"):
-    """Groups as an array with one entry a window, or None."""
+    """Groups as ids, one a window, none of them missing; or None."""
     if groups is None:
         return None
-    groups = column_or_1d(groups)
+    groups = read_ids(groups, name)
     if len(groups) != X.shape[0]:
         raise ValueError(
             f"{name} has {len(groups)} entries for {X.shape[0]} windows: give the "
@@ -204,6 +207,16 @@ def refuse_recordings(X, name):
             f"{name} holds arrays of unequal shapes, such as {shapes[0]} and "
             f"{shapes[1]}. Cut recordings into windows first: make_windows, or a "
             "Windower in the pipeline and pose_transformer=Windower(...) for the pose."
+        )
+
+
+def refuse_empty(X, name):
+    """Refuse windows without a channel or without a sample."""
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            f"{name} has windows of {X.shape[1]} channels x {X.shape[2]} samples, 0 "
+            "feature(s): expected (n_windows, n_channels, n_times), with at least one "
+            "channel and one sample."
         )
 
 

@@ -62,7 +62,7 @@ def check_magnitude(X, name):
     """
     if X.dtype.kind != "f" or X.size == 0:
         return
-    if max(X.max(), -X.min()) <= LARGEST:
+    if max(float(X.max()), -float(X.min())) <= LARGEST:
         return
     large = (np.abs(X) > LARGEST).reshape(len(X), -1).any(axis=1)
     if not large.any():  # NaN, where the caller looked for none
