@@ -17,13 +17,14 @@ def exact_products(device):
     ----------
     device : torch.device
     """
-    switches = _switches.get(device.type, ())
+    entered = []
     try:
-        for switch in switches:
+        for switch in _switches.get(device.type, ()):
             switch.enter()
+            entered.append(switch)
         yield
     finally:
-        for switch in switches:
+        for switch in entered:
             switch.leave()
 
 

@@ -1,6 +1,7 @@
 """Modules that are made alike, whatever torch was told and whoever draws beside."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -10,7 +11,8 @@ def new_module(build, generator=None):
     """A module of float32 weights on the CPU.
 
     Neither torch's default type and device nor its global generators have a part in
-    it: they belong to the caller, and other threads draw from them.
+    it: they belong to the caller, and other threads draw from them. It is made in a
+    thread of its own, so that a Ctrl-C leaves none of what is set for it behind.
 
     Parameters
     ----------
@@ -25,11 +27,16 @@ def new_module(build, generator=None):
     -------
     module : torch.nn.Module
     """
-    with torch.inference_mode(False), _Making(generator):
-        module = build()
+    with ThreadPoolExecutor(1) as apart:
+        module = apart.submit(_make_module, build, generator).result()
     if generator is not None:
         torch.set_rng_state(generator.get_state())
     return module
+
+
+def _make_module(build, generator):
+    with _Making(generator):
+        return build()
 
 
 class _Making(TorchFunctionMode):
