@@ -103,7 +103,8 @@ def load_emg2pose(
     cache : str or path-like, default=None
         File in which to keep what was found in the recordings, so that the next
         call need not read them again. It is made or added to; a recording whose
-        size or time of modification has changed is read anew.
+        size, time of modification or time of change (which a copy has not in
+        common with what it is of) differs is read anew.
 
     n_jobs : int, default=None
         Processes that read the files; None is one, -1 all processors.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._file_identity import stamp
 from ._emg2pose_file import AGAIN, find_timeseries, open_file, read_rows
 from ._emg2pose_format import TIMESERIES_DTYPE
 from ._emg2pose_metadata import recording_path
@@ -36,6 +37,14 @@ class RecordingSource:
         self.filenames = filenames
         self.field = field
         self.step = step
+
+    def __getstate__(self):
+        # What knows windows by their pickle, as a cache does, sees replaced files.
+        paths = (recording_path(self.root, name) for name in self.filenames)
+        return vars(self) | {"stamps": [stamp(path) for path in paths]}
+
+    def __setstate__(self, state):
+        vars(self).update({k: v for k, v in state.items() if k != "stamps"})
 
     @property
     def n_channels(self):
@@ -136,15 +145,15 @@ class OpenFiles:
 
     def _series(self, path):
         """The dataset of samples of a file, opened if it is not, or has changed."""
-        stamp = _stamp(path)
+        found = _stamp(path)
         known, series = self._files.get(path, (None, None))
-        if known != stamp:
+        if known != found:
             if series is not None:
                 self._drop(path)
             while len(self._files) >= self.n_max:
                 self._drop(next(iter(self._files)))
             series = self._open(path)
-            self._files[path] = stamp, series
+            self._files[path] = found, series
         self._files.move_to_end(path)
         return series
 
@@ -169,12 +178,10 @@ def _check_length(n_times, path, needed):
 
 
 def _stamp(path):
-    """What changes when a file is replaced."""
-    try:
-        stat = os.stat(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist any more.") from None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    found = stamp(path)
+    if found is None:
+        raise FileNotFoundError(f"{path} does not exist any more.")
+    return found
 
 
 OPEN_FILES = OpenFiles()

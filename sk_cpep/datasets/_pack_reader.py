@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._file_identity import stamp
 from ._batch_memory import BatchMemory
 from ._emg2pose_metadata import read_emg2pose_metadata
 from ._emg2pose_windows import emg2pose_bunch, plan_windows, select_recordings
@@ -36,6 +37,7 @@ As packed: EMG in {emg_dtype}, filter {filter};
 pose picked at {pose_rate} Hz.
 """
 _AGAIN = "Copy the pack again, or pack again."
+_OF_A_PROCESS = {"_shards", "_seen"}
 _COUNT = Interval(Integral, 1, None, closed="left")
 _CHOICE = [None, str, "array-like"]
 
@@ -411,15 +413,22 @@ class PackSource:
         self._forget()
 
     def __getstate__(self):
-        return {k: v for k, v in vars(self).items() if k not in {"_shards", "_seen"}}
+        # What knows windows by their pickle, as a cache does, sees replaced files.
+        shards = range(len(self.shard_sizes))
+        stamps = [stamp(self._path(shard)) for shard in shards]
+        kept = {k: v for k, v in vars(self).items() if k not in _OF_A_PROCESS}
+        return kept | {"stamps": stamps}
 
     def __setstate__(self, state):
-        vars(self).update(state)
+        vars(self).update({k: v for k, v in state.items() if k != "stamps"})
         self._forget()
 
     def _forget(self):
         self._shards = {}
         self._seen = np.full(len(self.checksums), not self.verify)
+
+    def _path(self, shard):
+        return shard_path(self.folder, self.kind, shard)
 
     def read(self, recordings, starts, n_times):
         """Windows of recordings.
@@ -448,10 +457,17 @@ class PackSource:
                 f"Window {starts[k]} to {starts[k] + n_times} lies outside the "
                 f"{self.lengths[recordings[k]]} samples of recording {recordings[k]}."
             )
+        if self._has_changed():
+            self._forget()
         out = self.memory.empty((len(starts), self.n_channels, n_times))
         for k in np.lexsort((starts, recordings)).tolist():
             self._read_window(int(recordings[k]), int(starts[k]), out[k])
         return out
+
+    def _has_changed(self):
+        """Whether a file that is mapped was replaced or written."""
+        mapped = list(self._shards.items())
+        return any(stamp(self._path(shard)) != known for shard, (known, _) in mapped)
 
     def _read_window(self, recording, start, out):
         times = self.coding.block_times(self.kind)
@@ -474,14 +490,17 @@ class PackSource:
 
     def _map(self, shard):
         """Blocks of a shard; those in half precision as their bits."""
-        if shard not in self._shards:
+        _, blocks = self._shards.get(shard, (None, None))
+        if blocks is None:
             shape = (self.shard_sizes[shard], *self.coding.block_shape(self.kind))
             dtype = self.coding.dtype(self.kind)
-            blocks = map_shard(shard_path(self.folder, self.kind, shard), shape, dtype)
+            found = stamp(self._path(shard))
+            blocks = map_shard(self._path(shard), shape, dtype)
             if dtype.itemsize == 2:
                 blocks = blocks.view("<i2")
-            self._shards[shard] = np.asarray(blocks)
-        return self._shards[shard]
+            blocks = np.asarray(blocks)
+            self._shards[shard] = found, blocks
+        return blocks
 
     def _check(self, recording, block, samples):
         """Compare a block with its checksum, unless it has been."""

@@ -21,7 +21,9 @@ class WindowArray:
         Where the windows are read. Has `n_channels` and
         ``read(recordings, starts, n_times)``, which takes two integer arrays of
         shape (n,) and returns a float32 array of shape
-        (n, n_channels, n_times). It is pickled along, so it holds no open files.
+        (n, n_channels, n_times). It is pickled along, so it holds no open files. A
+        cache knows the windows by that pickle: where they are read from files, let it
+        hold what changes with the files, such as their times of modification.
 
     recordings : array-like of shape (n_windows,), int
         Recording that each window lies in, as the source numbers them.

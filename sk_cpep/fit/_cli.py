@@ -4,13 +4,17 @@ import argparse
 import tempfile
 import time
 from io import BytesIO
+from pathlib import Path
 
 import joblib
 
+from .._file_identity import is_same, lies_in, refuse_inputs
 from .._whole_file import replace_file
 from ..training import resolve_device, resolve_processes
 from ._config import read_config
 from ._windows import load_windows
+
+_STAGES = {"alignment", "emg_encoder", "pose_encoder"}  # folders of checkpoints
 
 EXAMPLE = """
 [data]
@@ -18,10 +22,12 @@ pack = "packed"            # a folder that python -m sk_cpep pack made; and, as 
 split = "train"            # load_pack: size, stride, users, stages, sides, ...
 normalise = "channel"      # each channel of a window to mean 0, SD 1; or "window"
 # groups = "users"         # batches of one person each
+# validation_groups = "recordings"  # what early_stopping sets aside whole, or "users"
 # or .npy files of windows (n_windows, n_channels, n_times):
 # emg = "emg.npy"
 # pose = "pose.npy"
 # groups = "users.npy"
+# validation_groups = "recordings.npy"
 
 [cpep]                     # the parameters of CPEP
 max_epochs = 100
@@ -102,7 +108,10 @@ def say_nothing(line):
 
 def check_output(config):
     """Find out whether the model can be written before it is learned."""
-    path = config.model
+    path, folder = config.model, config.estimator.checkpoint_dir
+    refuse_inputs(path, "[output] model", config.inputs)
+    if folder is not None:
+        check_checkpoint_dir(Path(folder), config)
     if path.is_dir():
         raise IsADirectoryError(f"[output] model = {path} is a folder: give a file.")
     if path.exists() and not config.overwrite:
@@ -114,12 +123,34 @@ def check_output(config):
         file.write(b"0")
 
 
+def check_checkpoint_dir(folder, config):
+    """Refuse a folder of checkpoints that holds what is not theirs, or is no folder."""
+    key = "[output] checkpoint_dir"
+    refuse_inputs(folder, key, config.inputs)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{key} = {folder} is a file: give a folder.")
+    if is_of_states(config.model, folder):
+        raise ValueError(
+            f"[output] model = {config.model} is where {key} = {folder} has its states: "
+            "give another place."
+        )
+
+
+def is_of_states(path, folder):
+    """Whether a path is that of a folder of checkpoints, or of what a fit puts there."""
+    if is_same(path, folder) or lies_in(folder, path):
+        return True
+    of_files = path.suffix.lower() == ".pt" or path.name.lower() in _STAGES
+    return lies_in(path, folder) and (of_files or not is_same(path.parent, folder))
+
+
 def fit_windows(config, windows):
     """Fit the estimator."""
+    groups = windows.groups, windows.validation_groups
     if config.modality is None:
-        config.estimator.fit(windows.emg, windows.pose, windows.groups)
+        config.estimator.fit(windows.emg, windows.pose, *groups)
     else:
-        config.estimator.fit(windows[config.modality])
+        config.estimator.fit(windows[config.modality], None, *groups)
 
 
 def dumped(estimator):

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -20,9 +20,11 @@ _PATH = [str, os.PathLike]
 _NORMALISE = {"normalise": [StrOptions({"channel", "window"})]}
 _PACK = load_pack._skl_parameter_constraints | {
     "groups": [StrOptions({"users"})],
+    "validation_groups": [StrOptions({"recordings", "users"})],
     **_NORMALISE,
 }
-_FILES = {"emg": _PATH, "pose": _PATH, "groups": _PATH, **_NORMALISE}
+_GROUPS = ("groups", "validation_groups")
+_FILES = dict.fromkeys(("emg", "pose", *_GROUPS), _PATH) | _NORMALISE
 _OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "checkpoint_dir": _PATH}
 # Of [output], or nothing that a file can hold.
 _NOT_IN_A_FILE = {"callbacks", "checkpoint_dir", "memory", "pose_transformer"}
@@ -49,6 +51,9 @@ class FitConfig:
 
     overwrite : bool
         Whether that may be there.
+
+    inputs : dict of str to str
+        What is read, by the keys that say so: files and folders.
     """
 
     data: dict
@@ -56,6 +61,7 @@ class FitConfig:
     modality: str | None
     model: Path
     overwrite: bool
+    inputs: dict
 
 
 def read_config(path, *, verbose=1):
@@ -82,13 +88,14 @@ def read_config(path, *, verbose=1):
     """
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     try:
-        return check_tables(tables, path.parent, verbose)
-    except ValueError as error:
+        config = check_tables(tables, path.parent, verbose)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+    return replace(config, inputs=config.inputs | {"CONFIG": str(path)})
 
 
 def check_tables(tables, folder, verbose):
@@ -113,12 +120,23 @@ def check_tables(tables, folder, verbose):
     if "checkpoint_dir" in output:
         estimator.set_params(checkpoint_dir=output["checkpoint_dir"])
     return FitConfig(
+        inputs=find_inputs(data, tables.get("cpep", {}), folder),
         data=data,
         estimator=estimator,
         modality=modality,
         model=Path(output["model"]),
         overwrite=output.get("overwrite", False),
     )
+
+
+def find_inputs(data, cpep, folder):
+    """What is read, by the keys that say so."""
+    kinds = _PACK if "pack" in data else _FILES
+    inputs = {f"[data] {k}": v for k, v in data.items() if kinds[k] == _PATH}
+    for name in _ENCODERS:
+        if "fitted" in cpep.get(name, {}):
+            inputs[f"[cpep.{name}] fitted"] = str(folder / cpep[name]["fitted"])
+    return inputs
 
 
 def check_data(table, folder):
@@ -133,7 +151,8 @@ def check_data(table, folder):
                 "emg and pose, .npy files of windows."
             )
         data = check_table(table, _FILES, "data", set(), folder)
-        missing = [data[k] for k in ("emg", "pose", "groups") if not is_file(data, k)]
+        files = ("emg", "pose", *_GROUPS)
+        missing = [data[k] for k in files if not is_file(data, k)]
         if missing:
             raise FileNotFoundError(f"[data] {', '.join(missing)}: no such file.")
         return data
@@ -190,13 +209,29 @@ def make_encoder(table, patch_length, inherited, name, folder):
         start = {"patch_length": patch_length, **inherited}
         return make(MAE, start, table, where, also={"fitted"})
     table = check_table(table, {"fitted": _PATH}, where, {"fitted"}, folder)
-    mae = joblib.load(table["fitted"])
+    return FrozenEstimator(load_mae(table["fitted"], f"[{where}] fitted"))
+
+
+def load_mae(path, key):
+    """A fitted MAE from a file of joblib's, which runs whatever code is in it."""
+    expected = f"{key} must be the file of a fitted MAE, but {path}"
+    try:
+        mae = joblib.load(path)
+    except OSError:
+        raise
+    except Exception as error:  # junk may fail in any way
+        raise ValueError(f"{expected} cannot be loaded ({describe(error)}).") from error
     if not isinstance(mae, MAE) or not hasattr(mae, "module_"):
-        raise ValueError(
-            f"[{where}] fitted must be the file of a fitted MAE, but {table['fitted']} "
-            f"holds: {type(mae).__name__}."
-        )
-    return FrozenEstimator(mae)
+        raise ValueError(f"{expected} holds: {type(mae).__name__}.")
+    for name in (*MAE().get_params(deep=False), "config_"):
+        if not hasattr(mae, name):
+            raise ValueError(f"{expected} is of another version: it has no {name}.")
+    return mae
+
+
+def describe(error):
+    """An error in a line, with its kind."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def make(kind, start, table, where, also=()):

@@ -218,7 +218,7 @@ def _read_tracks(arrays, rates, finite):
     if not arrays:
         raise ValueError("make_windows needs at least one array.")
     _check_entries(arrays[0], "arrays[0]")
-    data = as_recordings(arrays[0], name="arrays[0]", finite=finite)
+    data = as_recordings(arrays[0], name="arrays[0]", finite=finite, min_times=0)
     first = _signal("arrays[0]", data)
     tracks = [first]
     for j, (array, rate) in enumerate(zip(arrays[1:], rates[1:]), start=1):
@@ -258,7 +258,9 @@ def _read_track(array, name, first, ratio, finite):
     if dims == {0} or (set(shapes) == {(1,)} and first.lengths.max() > 1 + TOLERANCE):
         return _Track(name, "fact", _read_facts(array, name))
     if dims == {2} and not _are_labels(entries, shapes, name, first, ratio):
-        return _signal(name, as_recordings(entries, name=name, finite=finite))
+        return _signal(
+            name, as_recordings(entries, name=name, finite=finite, min_times=0)
+        )
     if dims <= {1, 2}:
         return _read_labels(entries, name)
     raise ValueError(
@@ -295,7 +297,7 @@ def _are_same(facts, column):
 def _are_labels(entries, shapes, name, first, ratio):
     """Whether 2-D entries are columns, or rows, of labels rather than signals."""
     rows, columns = (np.array(lengths) for lengths in zip(*shapes))
-    kinds = {_kind(entry) for entry in entries}
+    kinds = {_kind(entry) for entry in entries if np.size(entry)}
     if kinds == {"text"}:
         return bool(np.all(rows == 1) or np.all(columns == 1))
     as_labels = _Track(name, "labels", entries, rows, ratio)

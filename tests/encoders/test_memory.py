@@ -1,8 +1,12 @@
 """Stages are trained once for all fits that need the same, and give the same bits."""
 
+import io
+import os
 import pickle
 import threading
+import warnings
 from collections import Counter
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -18,8 +22,10 @@ from skorch.callbacks import Callback
 
 from sk_cpep import CPEP
 from sk_cpep.datasets import WindowArray
-from sk_cpep.encoders import _cpep, _mae
-from sk_cpep.encoders._stage_cache import StageCache
+from sk_cpep.encoders import _cpep, _mae, _stage_cache
+from sk_cpep.encoders._stage_cache import StageCache, content_hash, train_stage
+from sk_cpep.fit import normalised
+from sk_cpep.fit._windows import windows_of_file
 from sk_cpep.training import StopTraining
 from sk_cpep.training._distributed import SingleProcess
 
@@ -318,11 +324,193 @@ def test_a_damaged_entry_is_trained_anew(fitted, trained, tmp_path, weights_of):
     for entry in tmp_path.rglob("output.pkl"):
         entry.write_bytes(entry.read_bytes()[:100])
     trained.clear()
-    again = fitted()
+    with pytest.warns(UserWarning, match="output.pkl.* is damaged or") as caught:
+        again = fitted()
+    assert len(caught) == 3
     assert trained == {EMG: 1, POSE: 1, ALIGNMENT: 1}
     assert_same_fit(again, first, weights_of, seconds=False)
     fitted()
     assert trained.total() == 3
+
+
+STAGE = {"w": np.arange(600, dtype=np.float32), "b": np.zeros(0)}, [{"loss": 0.1 + 0.2}]
+
+
+@pytest.fixture
+def stage(small_mae):
+    """``stage(memory)``: a stage by way of `memory`, and whether it was trained."""
+
+    def get(memory, random_state=0):
+        mae, trained = small_mae(random_state=random_state), []
+
+        def train():
+            trained.append(True)
+            return STAGE
+
+        cache = StageCache(memory, mae, SingleProcess())
+        (weights, history), (expected, expected_history) = cache.get(train, mae), STAGE
+        assert weights.keys() == expected.keys()
+        for name, value in weights.items():
+            assert_array_equal(value, expected[name])
+        assert history == expected_history
+        return bool(trained)
+
+    return get
+
+
+class OwnMemory(joblib.Memory):
+    """A user's own class."""
+
+
+class Dictionary:
+    """Offers of joblib.Memory what is needed, and nothing else."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def cache(self, function, ignore):
+        def cached(key, train):
+            if key not in self.kept:
+                self.kept[key] = function(key, train)
+            return self.kept[key]
+
+        return cached
+
+
+def is_kept(stage, memory):
+    """Whether a stage is found, once it is there."""
+    return not stage(memory)
+
+
+MEMORIES = [
+    str,
+    lambda path: joblib.Memory(path, verbose=0, compress=True),
+    lambda path: joblib.Memory(path, verbose=0, mmap_mode="r"),
+    lambda path: OwnMemory(path, verbose=0),
+]
+
+
+@pytest.mark.parametrize("make", MEMORIES)
+def test_no_damage_is_used(make, stage, tmp_path):
+    memory = make(tmp_path)
+    assert stage(memory)
+    assert is_kept(stage, memory)
+    (entry,) = tmp_path.rglob("output.pkl")
+    whole = entry.read_bytes()
+    rng = np.random.default_rng(0)
+    damaged = [whole[:n] for n in range(0, len(whole), len(whole) // 20)]
+    damaged += [pickle.dumps({"checksum": "0" * 64, "content": b""})]
+    damaged += [pickle.dumps(STAGE), pickle.dumps(None), b"text"]
+    ends = [*range(120), *range(len(whole) - 20, len(whole))]
+    for at in [*ends, *rng.integers(0, len(whole), 60).tolist()]:
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.integers(8)
+        damaged.append(bytes(flipped))
+    n_noticed = 0
+    for content in damaged:
+        entry.write_bytes(content)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            noticed = stage(memory)
+        # A bit that changes nothing, such as one of a frame's length, may pass.
+        assert noticed == any(str(entry) in str(w.message) for w in caught)
+        n_noticed += noticed
+        assert is_kept(stage, memory)
+    assert n_noticed > 0.9 * len(damaged)
+
+
+@pytest.mark.parametrize("make", MEMORIES)
+def test_an_entry_of_another_stage_is_not_used(make, stage, tmp_path):
+    memory = make(tmp_path)
+    stage(memory, random_state=0)
+    (first,) = tmp_path.rglob("output.pkl")
+    stage(memory, random_state=1)
+    (second,) = set(tmp_path.rglob("output.pkl")) - {first}
+    second.write_bytes(first.read_bytes())
+    with pytest.warns(UserWarning, match=second.parent.name):
+        assert stage(memory, random_state=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"# first line: x\n", b"[1]", b"3"])
+@pytest.mark.parametrize("name", ["metadata.json", "func_code.py"])
+def test_what_joblib_keeps_beside_may_be_damaged(name, content, stage, tmp_path):
+    memory = str(tmp_path)
+    joblib.memory._FUNCTION_HASHES.pop(train_stage, None)  # as in a new process
+    stage(memory)
+    (path,) = tmp_path.rglob(name)
+    path.write_bytes(content)
+    joblib.memory._FUNCTION_HASHES.pop(train_stage, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stage(memory)
+    assert is_kept(stage, memory)
+
+
+def test_an_entry_that_is_a_folder(stage, tmp_path):
+    stage(str(tmp_path))
+    (entry,) = tmp_path.rglob("output.pkl")
+    entry.unlink()
+    entry.mkdir()
+    with pytest.warns(UserWarning, match="output.pkl"):
+        assert stage(str(tmp_path))
+    assert is_kept(stage, str(tmp_path))
+
+
+def test_other_memories(stage):
+    assert stage(joblib.Memory(None))
+    memory = Dictionary()
+    assert stage(memory)
+    assert is_kept(stage, memory)
+    (key,) = memory.kept
+    memory.kept[key]["content"] = memory.kept[key]["content"][:-9]
+    with pytest.warns(UserWarning, match="is damaged or cannot be read"):
+        assert stage(memory)
+
+
+def test_nothing_is_run_of_what_is_damaged(stage, tmp_path):
+    stage(str(tmp_path))
+    (entry,) = tmp_path.rglob("output.pkl")
+    evil = pickle.dumps(Evil(tmp_path / "ran"))
+    sealed = joblib.load(entry)
+    joblib.dump(sealed | {"content": evil}, entry)
+    with pytest.warns(UserWarning, match="output.pkl"):
+        assert stage(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_an_interrupt_is_no_damage(stage, tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    stage(str(tmp_path))
+    monkeypatch.setattr(_stage_cache, "unseal", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stage(str(tmp_path))
+
+
+def test_a_damaged_entry_among_several_processes(small_mae, tmp_path):
+    mae = small_mae()
+
+    def get(result, *told):
+        processes = OneOfTwo(0, *told)
+        return StageCache(str(tmp_path), mae, processes).get(lambda: result, mae)
+
+    assert get(1) == 1
+    (entry,) = tmp_path.rglob("output.pkl")
+    entry.write_bytes(entry.read_bytes()[:-20])
+    with pytest.warns(UserWarning, match="output.pkl"):
+        assert get(2) == 2
+    assert get(3) == 2
 
 
 def test_a_failed_fit_leaves_nothing_wrong(fitted, trained):
@@ -351,6 +539,70 @@ def test_lazy_windows_are_not_read_to_know_them(windows, small_cpep, trained, tm
     assert_array_equal(again.transform(X), first.transform(X))
     small_cpep(memory=str(tmp_path)).fit(lazy[0][1:], lazy[1][1:])
     assert trained == {EMG: 1, POSE: 1, ALIGNMENT: 1}
+
+
+class OnDisk:
+    """Lazy windows in a file, of which only the name is pickled."""
+
+    def __init__(self, path, shape):
+        self.path = path
+        self.shape = shape
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return np.load(self.path)[rows]
+
+
+def as_memmap(folder):
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+def as_own(folder):
+    return OnDisk(folder / "X.npy", (20, 4, 22))
+
+
+def as_file(folder):
+    return windows_of_file(folder / "X.npy")
+
+
+def as_nested(folder):
+    return normalised(windows_of_file(folder / "X.npy"))
+
+
+def replaced(path, content):
+    path.with_suffix(".new").write_bytes(content)
+    path.with_suffix(".new").replace(path)
+
+
+def written_in_place(path, content):
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def copied_with_its_times(path, content):
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [replaced, written_in_place, copied_with_its_times])
+@pytest.mark.parametrize("read", [as_memmap, as_own, as_file, as_nested])
+def test_windows_in_files_that_change(read, change, windows, tmp_path):
+    path = tmp_path / "X.npy"
+    np.save(path, windows[0])
+    X = read(tmp_path)
+    first = content_hash("X", X)
+    assert content_hash("X", read(tmp_path)) == first
+    assert content_hash("X", pickle.loads(pickle.dumps(X))) == first
+    other = windows[0].copy()
+    other[7] *= -1
+    buffer = io.BytesIO()
+    np.save(buffer, other)
+    del X
+    change(path, buffer.getvalue())
+    assert content_hash("X", read(tmp_path)) != first
 
 
 class Unpicklable:
