@@ -40,9 +40,10 @@ class Cascade:
         self.steady = sosfilt_zi(self.sos)[:, np.newaxis]
         self.gain = np.prod(self.sos[:, :3].sum(axis=1) / self.sos[:, 3:].sum(axis=1))
         self.rung_out = ringing(self.sos, RUNG_OUT)
-        fastest = np.clip(pole_radii(self.sos).min(), SLOW_RADIUS, 1 - 1e-15)
-        denormal = np.log(LEAST_NORMAL) / np.log(fastest)
-        self.shortest_rest = int(max(4 * STEP, min(denormal, self.rung_out)))
+        radii = pole_radii(self.sos)
+        fastest = min(radii[radii > SLOW_RADIUS], default=SLOW_RADIUS)
+        self.denormal = int(np.log(LEAST_NORMAL) / np.log(fastest))
+        self.shortest_rest = max(4 * STEP, min(self.denormal, self.rung_out))
 
     def run(self, x):
         """Filter rows in place, each from the steady state of its first sample.
@@ -79,31 +80,35 @@ class Cascade:
     def _run_with_rests(self, x, rests):
         state, position = self.steady * x[:, :1], 0
         floor = NOTHING * max(x.max(), -x.min())
-        for start, stop in rests:
-            state = self._advance(x[:, position:start], state)
-            rest, value = x[:, start:stop], x[0, start]
-            settled = self._settle(rest, state, floor) if start else 0
-            if settled < rest.shape[1]:
-                rest[:, settled:] = self.run_constant(value)
-                state = self.steady * value
-            position = stop
+        for cut, stop in self._cuts(rests):
+            state = self._advance(x[:, position:cut], state)
+            if stop is None:
+                state[np.abs(state) < floor] = 0
+                position = cut
+            else:
+                state = self.steady * x[0, cut]
+                x[:, cut:stop] = self.run_constant(x[0, cut])
+                position = stop
         self._advance(x[:, position:], state)
 
-    def _settle(self, rest, state, floor):
-        """Filter the start of a rest, in place, until its response has died away.
+    def _cuts(self, rests):
+        """Where to halt, and up to where the response has died away from there on.
 
-        `state` is brought up to date. Fast sections are at rest long before slow ones:
-        pieces grow, so that each section is stopped between what counts and what is
-        denormal.
+        Fast sections are at rest long before slow ones: the halts of a rest (those with
+        None) are ever further apart, so that each section is stopped between what
+        counts and what is denormal.
         """
-        end = min(rest.shape[1], self.rung_out)
-        start, stop = 0, self.shortest_rest // 2
-        while start < end:
-            stop = min(stop, end)
-            state[...] = self._advance(rest[:, start:stop], state)
-            state[np.abs(state) < floor] = 0
-            start, stop = stop, 4 * stop
-        return end
+        for start, stop in rests:
+            if start == 0:
+                yield start, stop
+                continue
+            last = min(stop - start, self.rung_out)
+            age = self.denormal // 2
+            while last > self.denormal and age < last:
+                yield start + age, None
+                age *= 4
+            if stop - start > self.rung_out:
+                yield start + self.rung_out, stop
 
     def _advance(self, x, state):
         """Filter rows in place, from `state` on; return the state after them."""

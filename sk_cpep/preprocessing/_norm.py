@@ -151,7 +151,7 @@ def standardise(x, out, eps):
 
 
 def _standardise_long(x, out, eps):
-    """The same for one long row, to the last bit, without a float64 copy of it."""
+    """The same for one long row, in the order of numpy's sums, piece by piece."""
     peak, n = _peak(x), x.shape[1]
     mean = _pairwise_sum(lambda start, stop: x[:, start:stop] / peak, 0, n) / n
     square = _pairwise_sum(

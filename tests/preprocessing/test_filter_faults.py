@@ -191,7 +191,7 @@ def test_states_never_are_denormal(low, sfreq):
     x[:, 2000:] = 0
     Watched(sos).run(x)
     seen = np.concatenate([state.ravel() for state in states])
-    assert len(states) > 2
+    assert len(states) >= 2
     assert seen[seen > 0].min() > 1e-290
 
 
