@@ -3,6 +3,8 @@
 from contextlib import nullcontext
 from functools import wraps
 
+from ._all_or_nothing import all_or_nothing
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9 has no callbacks
@@ -51,9 +53,10 @@ def propagated(task, sub_estimator):
 
 
 def leaf_fit(fit):
-    """Let a `fit` that has no parts take part as a single task."""
+    """Let a `fit` that has no parts take part as a single task, as a whole or not."""
 
     @wraps(fit)
+    @all_or_nothing
     @with_callbacks
     def reported(estimator, *args, **kwargs):
         task = fit_task(estimator, 0)

@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def filter_and_window(ns):
     assert ns["hum_left"] < 0.05
-    assert ns["edge_error"] > 2 * ns["middle_error"]
+    assert ns["edge_error"] > 1.5 * ns["middle_error"]
     assert ns["X"].shape[1:] == (16, 2000)
     assert ns["P"].shape[1:] == (20, 60)
     assert len(ns["X"]) == len(ns["P"]) == len(ns["y"]) == len(ns["users"])

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Bunch
 
 from sk_cpep import CPEP, MAE, InstanceNorm
 from sk_cpep._cli import main
 from sk_cpep.datasets import load_pack, pack_emg2pose, write_emg2pose_corpus
+from sk_cpep.fit import _windows
 from sk_cpep.fit._cli import EXAMPLE
 from sk_cpep.fit._config import read_config
 
@@ -147,6 +149,38 @@ def test_pack(fit, folder):
     cpep.fit(X, P, groups=pack.users)
     loaded = joblib.load(folder / "model.joblib")
     assert_allclose(loaded.transform(X), cpep.transform(X), atol=1e-6)
+
+
+STOPS = "early_stopping = true\nvalidation_fraction = 0.25\n"
+
+
+@pytest.mark.parametrize("name", ["groups", "validation_groups"])
+def test_what_early_stopping_sets_aside(fit, folder, name):
+    groups = np.arange(20) // 5
+    np.save(folder / "sets.npy", groups)
+    data = f'[data]\nemg = "emg.npy"\n{name} = "sets.npy"'
+    status, *_ = fit(data, MAE_TABLE + STOPS, OUTPUT)
+    assert status == 0
+    X = windows()[0]
+    stops = dict(early_stopping=True, validation_fraction=0.25)
+    mae = MAE(10, max_epochs=1, random_state=0, **TINY, **ON_CPU, **stops)
+    expected, alone = mae.fit(X, **{name: groups}).transform(X), mae.fit(X).transform(X)
+    assert_array_equal(joblib.load(folder / "model.joblib").transform(X), expected)
+    assert (expected != alone).any()
+
+
+@pytest.mark.parametrize("kind", ["users", "recordings"])
+def test_what_is_set_aside_of_a_pack(kind):
+    pack = Bunch(
+        users=np.array(["a", "b"]), emg=Bunch(recordings=np.arange(2)), pose=None
+    )
+    data = {"pack": "p", "validation_groups": kind}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_windows, "load_pack", lambda **choices: pack)
+        loaded = _windows.load_windows(data)
+    of_kind = {"users": pack.users, "recordings": pack.emg.recordings}
+    assert_array_equal(loaded.validation_groups, of_kind[kind])
+    assert loaded.groups is None
 
 
 def test_encoders_that_are_fitted_already(fit, folder):

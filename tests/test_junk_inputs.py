@@ -283,7 +283,7 @@ def test_any_numbers_are_right(folder, change):
             OF_PACK.replace("size = 400", f"size = {10**24}"),
             "'size' parameter of [data]",
         ),
-        (OF_PACK.replace("size = 400", "users = [1, [2]]"), "user: [1, [2]] given"),
+        (OF_PACK.replace("size = 400", "users = [1, [2]]"), "user holds [2]"),
     ],
 )
 def test_configurations_of_junk(refused, config, expected):

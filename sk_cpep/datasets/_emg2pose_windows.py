@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._ids import read_ids
 from ._emg2pose_format import (
     CHANNEL_NAMES,
     GENERALIZATIONS,
@@ -84,7 +85,7 @@ def select_recordings(
 
 
 def _checked(column, values, known):
-    values = [values] if isinstance(values, str) else list(values)
+    values = [values] if isinstance(values, str) else read_ids(values, column).tolist()
     names = list(dict.fromkeys(known))
     unknown = [value for value in values if value not in names]
     if unknown or not values:

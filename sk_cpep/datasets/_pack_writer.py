@@ -4,10 +4,9 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 
-import numpy as np
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import (
@@ -22,6 +21,7 @@ from .._version import __version__
 from .._whole_file import replace_file, sync
 from ._emg2pose_format import METADATA_FILE, SFREQ
 from ._emg2pose_metadata import read_emg2pose_metadata
+from ._filter_identity import describe_filter
 from ._pack_files import (
     append_entry,
     digest,
@@ -51,7 +51,6 @@ from ._pack_reader import damaged_rows, open_pack
 from ._pack_recording import Job, measure, pack_recording
 
 _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
-_WITHOUT_EFFECT = {"n_jobs", "verbose"}
 
 
 @validate_params(
@@ -104,7 +103,10 @@ def pack_emg2pose(
         What the EMG goes through, such as
         :class:`~sk_cpep.preprocessing.BandpassNotch`: its `fit_transform` is called on
         a list of one recording, of shape (16, n_times), and has to keep the shape.
-        None keeps the EMG as published.
+        None keeps the EMG as published. A filter of one's own is known by its code
+        and all that it refers to, not by its name, so that a pack begun with one is
+        not gone on with by another; under another version of Python its code counts
+        as another.
 
     emg_dtype : {"float16", "float32"}, default="float16"
         Precision of the EMG. float16 keeps 11 significant bits, of a signal that was
@@ -352,31 +354,16 @@ def _pose_step(pose_rate):
 
 
 def _describe_filter(filter):
-    """Name and parameters of the filter, as they go into the manifest."""
+    """The filter as it goes into the manifest."""
     if filter is None:
         return None
-    parameters = filter.get_params()
-    for name, value in parameters.items():
+    for name, value in filter.get_params().items():
         if name.split("__")[-1] == "sfreq" and value != SFREQ:
             raise ValueError(
                 f"filter={filter} is for recordings of {value} Hz, but emg2pose has "
                 f"{SFREQ:g} Hz: give it {name}={SFREQ:g}."
             )
-    named = sorted(set(parameters) - _WITHOUT_EFFECT)
-    values = {name: _plain(parameters[name]) for name in named}
-    return {"class": type(filter).__qualname__, "parameters": values}
-
-
-def _plain(value):
-    """A parameter's value as JSON has it, 60, 60.0 and [60] alike."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, Real) and np.isfinite(value):
-        return int(value) if value == int(value) else float(value)
-    if isinstance(value, (list, tuple, np.ndarray)):
-        plain = [_plain(v) for v in value]
-        return plain[0] if len(plain) == 1 else plain
-    return getattr(value, "__qualname__", None) or repr(value)
+    return describe_filter(filter)
 
 
 def _find_begun(out, parameters):

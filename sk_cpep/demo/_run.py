@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
+from .._ids import read_alike, read_ids
 from ..encoders import CPEP, MAE
 from ..evaluation import linear_probe, zero_shot
 from ..zero_shot import ZeroShotClassifier
@@ -104,11 +105,18 @@ def cut_demo_windows(recordings, config):
 
 def split_people(pretraining, probe, config, held_out):
     """Windows of every stage, the people in `held_out` only to test on."""
-    tested = np.isin(probe.users, held_out)
+    users, pretraining_users, held_out = read_alike(
+        {
+            "users": probe.users,
+            "users to pre-train on": pretraining.users,
+            "held_out": held_out,
+        }
+    )
+    tested = np.isin(users, held_out)
     is_unseen = np.isin(probe.y, config.unseen)
     gestures = dict(zip(GESTURE_SETS, (~is_unseen, is_unseen)))
     return DemoData(
-        pretraining.select(~np.isin(pretraining.users, held_out)),
+        pretraining.select(~np.isin(pretraining_users, held_out)),
         {k: probe.select(~tested & rows) for k, rows in gestures.items()},
         {k: probe.select(tested & rows) for k, rows in gestures.items()},
         np.unique(held_out).tolist(),
@@ -117,7 +125,7 @@ def split_people(pretraining, probe, config, held_out):
 
 def choose_test_users(users, config, test_users):
     """People held out, checked against those there are."""
-    known = np.unique(users)
+    known = np.unique(read_ids(users, "users"))
     if len(known) < 2:
         raise ValueError(
             f"Recordings of two people are needed at the least, one to learn from and "
@@ -125,7 +133,8 @@ def choose_test_users(users, config, test_users):
         )
     if test_users is None:
         return known[-min(config.n_test_users, len(known) // 2) :]
-    chosen = np.unique(test_users)
+    _, chosen = read_alike({"The people recorded": known, "test_users": test_users})
+    chosen = np.unique(chosen)
     if not 0 < len(chosen) < len(known) or not np.isin(chosen, known).all():
         raise ValueError(
             f"Test subjects {chosen.tolist()} must be some, not all, of the people "

@@ -66,7 +66,17 @@ def starting_generator(estimator, plan):
     return rng
 
 
-def open_checkpoint(estimator, plan, rng, *, stage="", groups=None, facts=None, **data):
+def open_checkpoint(
+    estimator,
+    plan,
+    rng,
+    *,
+    stage="",
+    groups=None,
+    validation_groups=None,
+    facts=None,
+    **data,
+):
     """The checkpoint of a run that is about to begin, or to go on.
 
     Parameters
@@ -82,7 +92,8 @@ def open_checkpoint(estimator, plan, rng, *, stage="", groups=None, facts=None, 
     stage : str, default=""
         Folder within `checkpoint_dir`, where a fit has several runs.
 
-    groups : array of shape (n_windows,), default=None
+    groups, validation_groups : array of shape (n_windows,), default=None
+        The latter count with early stopping only.
 
     facts : dict, default=None
         What else the result depends on, by name; plain values.
@@ -104,6 +115,8 @@ def open_checkpoint(estimator, plan, rng, *, stage="", groups=None, facts=None, 
     if estimator.checkpoint_dir is None:
         return None
 
+    set_aside = validation_groups if plan.early_stopping else None
+
     def identify():
         return (
             {"estimator": type(estimator).__name__}
@@ -112,6 +125,7 @@ def open_checkpoint(estimator, plan, rng, *, stage="", groups=None, facts=None, 
             | {name: plain_fact(value) for name, value in (facts or {}).items()}
             | {name: windows_fact(array) for name, array in data.items()}
             | {"groups": groups_fact(groups)}
+            | {"validation_groups": groups_fact(set_aside)}
         )
 
     checkpoint = Checkpoint(Path(estimator.checkpoint_dir, stage), plan.processes)

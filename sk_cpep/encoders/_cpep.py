@@ -1,5 +1,6 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
+import os
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     begin_task,
@@ -27,17 +29,26 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
-from ..training import Alignment, existing_device, map_batches, seeded, train
+from ..training import (
+    Alignment,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
+from ._blocks import blocks_of
 from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
 from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._scores import mean_over_windows
 from ._stage_cache import StageCache
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
+from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import (
     PairedPoseMixin,
-    check_pairs,
     read_groups,
     read_ring,
     read_windows,
@@ -73,7 +84,9 @@ class CPEP(
     pose_transformer : transformer, default=None
         Applied to the pose in :meth:`fit`, :meth:`score` and :meth:`transform_pose`,
         as :class:`~sklearn.compose.TransformedTargetRegressor` does with its target:
-        a :class:`~sk_cpep.Windower` when the pipeline windows its recordings.
+        a :class:`~sk_cpep.Windower` when the pipeline windows its recordings. Windows
+        then pair recording by recording; recordings that give more windows of one
+        than of the other are refused, and a warning says where that can't be told.
 
     temperature : float, default=0.02
         Where the temperature tau of the similarities starts.
@@ -156,10 +169,12 @@ class CPEP(
 
     early_stopping : bool, default=False
         Set pairs aside, stop when the loss on them no longer falls, and keep the best
-        weights.
+        weights. People or recordings are set aside whole where :meth:`fit` is told
+        them or finds them; else windows are drawn one by one, and where windows
+        overlap, those set aside share samples with those that are trained on.
 
     validation_fraction : float, default=0.1
-        Share of the pairs set aside, with `early_stopping`.
+        Share of the pairs (people, recordings) set aside, with `early_stopping`.
 
     n_iter_no_change : int, default=10
         Epochs without an improvement of at least `tol` before stopping.
@@ -185,7 +200,7 @@ class CPEP(
         own within it; when the alignment has begun, encoders are trained no further.
         See :class:`MAE`.
 
-    memory : str or object with the joblib.Memory interface, default=None
+    memory : path-like or object with the joblib.Memory interface, default=None
         Where the result of each stage is kept, so that a search over parameters trains
         anew only the stages that they change. It needs an int as `random_state`.
         Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
@@ -293,7 +308,7 @@ class CPEP(
         "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
         "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
         "center_pose": ["boolean"],
-        "memory": [str, HasMethods(["cache"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         **TRAINING_CONSTRAINTS,
     }
 
@@ -378,9 +393,10 @@ class CPEP(
         self.random_state = random_state
         self.verbose = verbose
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, validation_groups=None):
         """Pre-train both encoders, then align EMG with pose.
 
         Parameters
@@ -400,6 +416,16 @@ class CPEP(
             of one person only, so that EMG cannot be told apart by who it is of, but
             only by what the hand does; that helps where people are few. None mixes
             all, as the paper. In a Pipeline: ``pipe.fit(X, P, cpep__groups=users)``.
+            `early_stopping` then sets whole people aside.
+
+        validation_groups : array-like of shape (n_windows,), default=None
+            What `early_stopping` sets aside as a whole instead, such as the recording
+            of each window. None takes `groups`; without these, recordings where `X`
+            knows them (a :class:`~sk_cpep.datasets.WindowArray`, or windows of several
+            recordings that a :class:`~sk_cpep.Windower` of the pipeline cut); else
+            windows are drawn one by one, and where they overlap, those set aside
+            share samples with those that are trained on. It is for encoders with
+            `early_stopping` too; each stage draws anew.
 
         Returns
         -------
@@ -414,17 +440,18 @@ class CPEP(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        X = read_windows(self, X, reset=True)
-        P = self._read_poses(y, reset=True)
-        check_pairs(X, P)
+        recordings = recordings_of(X, y)
+        X, P = self._read_pairs(X, y, reset=True)
         check_contrast(X)
         groups = read_groups(groups, X)
+        sets = read_sets(validation_groups, X, groups, recordings)
         if self.center_pose and self.train_pose:
             raise ValueError(
                 "center_pose=True needs a frozen pose encoder: set train_pose=False."
             )
         plan = training_plan(self, min_batch=2)
-        rng = start_alike(self, plan, X=X, P=P, groups=groups)
+        data = dict(X=X, P=P, groups=groups, validation_groups=sets)
+        rng = start_alike(self, plan, **data)
         stages = StageCache(self.memory, self, plan.processes)
         emg, pose = self._encoders(rng)
         jobs = {
@@ -433,17 +460,18 @@ class CPEP(
         }
         for name, (mae, _, windows, _) in jobs.items():
             settle_sizes(name, mae, windows)
-        checkpoint = self._open_checkpoint(jobs, plan, rng, X=X, P=P, groups=groups)
+        checkpoint = self._open_checkpoint(jobs, plan, rng, **data)
+        rows = {"groups": groups, "valid_rows": held_out_rows(sets, plan, rng)}
         n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
         task = fit_task(self, n_fits + 1)
         weights, self.history_ = {}, {}
         for name, job in jobs.items():
-            pretrained = self._pretrain(task, stages, name, *job)
+            pretrained = self._pretrain(task, stages, name, sets, *job)
             weights[name], self.history_[name] = pretrained
-        with seeded(rng.randint(2**31)):
-            self._start_alignment(emg.config_, pose.config_, weights)
+        with seeded(rng.randint(2**31)) as generator:
+            self._start_alignment(emg.config_, pose.config_, weights, generator)
             self.history_["alignment"] = self._align(
-                X, P, groups, plan, rng, task, stages, checkpoint
+                X, P, rows, plan, rng, task, stages, checkpoint
             )
         self.temperature_ = 1 / self.module_.scale.item()
         self.n_iter_ = len(self.history_["alignment"])
@@ -486,7 +514,7 @@ class CPEP(
             facts |= encoder_facts(name, mae, needs_fit(mae, init))
         return open_checkpoint(self, plan, rng, stage="alignment", facts=facts, **data)
 
-    def _pretrain(self, task, stages, name, mae, init, windows, augment):
+    def _pretrain(self, task, stages, name, sets, mae, init, windows, augment):
         """Weights of the encoder of one modality, and the history of its fit.
 
         An encoder that starts at random has no weights yet.
@@ -497,19 +525,23 @@ class CPEP(
             return weights_of(mae.module_.encoder), []
 
         def train_encoder():
-            mae._fit_augmented(windows, augment)
+            mae._fit_augmented(windows, augment, validation_groups=sets)
             return weights_of(mae.module_.encoder), mae.history_
 
         stage = leaf_task(task, name)
         with propagated(stage, mae):
             begin_task(stage, self)
             pretrained = stages.get(
-                train_encoder, mae, windows=windows, augment=augment
+                train_encoder,
+                mae,
+                windows=windows,
+                augment=augment,
+                validation_groups=sets if mae.early_stopping else None,
             )
             end_task(stage, self)
         return pretrained
 
-    def _start_alignment(self, emg_config, pose_config, weights):
+    def _start_alignment(self, emg_config, pose_config, weights, generator):
         """Make `module_`, its encoders as pre-trained or new."""
         self.config_ = AlignmentConfig(
             emg_config,
@@ -520,23 +552,21 @@ class CPEP(
             duplicate_threshold=self.duplicate_threshold,
             target_temperature=self.target_temperature,
         )
-        self.module_ = self._build_module()
+        self.module_ = new_module(self._build_module, generator)
         for name, pretrained in weights.items():
             if pretrained is not None:
                 load_weights(getattr(self.module_, name), pretrained)
 
-    def _align(self, X, P, groups, plan, rng, task, stages, checkpoint):
+    def _align(self, X, P, rows, plan, rng, task, stages, checkpoint):
         """Train `module_` on pairs; its history."""
 
         def train_alignment():
-            history = self._train_alignment(X, P, groups, plan, rng, stage, checkpoint)
+            history = self._train_alignment(X, P, rows, plan, rng, stage, checkpoint)
             return weights_of(self.module_), history
 
         stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
         start = {"config": self.config_, "weights": weights_of(self.module_)}
-        weights, history = stages.get(
-            train_alignment, self, X=X, P=P, groups=groups, **start
-        )
+        weights, history = stages.get(train_alignment, self, X=X, P=P, **rows, **start)
         load_weights(self.module_, weights)
         end_task(stage, self)
         return history
@@ -548,14 +578,14 @@ class CPEP(
             for name in encoders
         }
 
-    def _train_alignment(self, X, P, groups, plan, rng, stage, checkpoint):
+    def _train_alignment(self, X, P, rows, plan, rng, stage, checkpoint):
         if checkpoint is not None:
             checkpoint.confirm(self._starting_weights)
         self.module_.to(plan.device)
         if self.center_pose:
             self._center_pose(P)
         frozen_pose = not self.train_pose
-        targets = self._map(self.module_.embed_pose, P) if frozen_pose else P
+        targets = self._map_poses(self.module_.embed_pose, P) if frozen_pose else P
         objective = Alignment(
             self.module_,
             self._augmentation(),
@@ -568,14 +598,16 @@ class CPEP(
             [X, targets],
             plan,
             rng=rng,
-            groups=groups,
+            **rows,
             description="CPEP alignment",
             callbacks=[*(self.callbacks or ()), epoch_hook(stage, self)],
             checkpoint=checkpoint,
         )
 
     def _center_pose(self, P):
-        mean = self._map(self.module_.encode_pose, P).mean(axis=0, dtype=np.float64)
+        mean = self._map_poses(self.module_.encode_pose, P).mean(
+            axis=0, dtype=np.float64
+        )
         self.module_.pose_mean.copy_(torch.from_numpy(mean))
 
     def _build_module(self):
@@ -613,9 +645,11 @@ class CPEP(
             Embeddings of unit length.
         """
         check_is_fitted(self)
-        return self._map(self.module_.embed_pose, self._read_poses(P, reset=False))
+        return self._map_poses(
+            self.module_.embed_pose, self._read_poses(P, reset=False)
+        )
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Top-1 retrieval accuracy among the pairs given.
 
         Parameters
@@ -626,6 +660,9 @@ class CPEP(
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
 
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each EMG window counts, from 0 on. None counts all alike.
+
         Returns
         -------
         score : float
@@ -633,15 +670,14 @@ class CPEP(
             their own. Chance is ``1 / n_windows``: compare scores of sets of one size.
         """
         check_is_fitted(self)
-        X = read_windows(self, X, reset=False)
-        P = self._read_poses(y, reset=False)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=False)
         check_contrast(X)
-        U, V = self._embed_emg(X), self._map(self.module_.embed_pose, P)
-        return float(np.mean(nearest_rows(U, V) == np.arange(len(U))))
+        U, V = self._embed_emg(X), self._map_poses(self.module_.embed_pose, P)
+        found = nearest_rows(U, V) == np.arange(len(U))
+        return mean_over_windows(found, sample_weight)
 
     def _embed_emg(self, X, embedding="projection"):
-        Z = self._map(self.module_.encode_emg, X)
+        Z = self._map(self.module_.encode_emg, X, self.config_.emg)
         if embedding == "encoder":
             return Z
         # Float64, as a float32 product rounds a row by how many others there are.
@@ -649,11 +685,25 @@ class CPEP(
         U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
         return normalize(U).astype(np.float32)
 
-    def _map(self, function, windows):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        self.module_.eval()
-        return map_batches(function, windows, device=device, batch_size=self.batch_size)
+    def _embedding_parts(self):
+        """What embeds poses, and what embeds EMG, for those who keep embeddings."""
+        module = self.module_
+        pooling = module.config.pooling
+        pose = module.pose_encoder, module.pose_mean, self.pose_transformer_, pooling
+        return pose, (module.emg_encoder, module.head, pooling)
+
+    def _map_poses(self, function, P):
+        return self._map(function, P, self.config_.pose)
+
+    def _map(self, function, windows, config):
+        return map_batches(
+            function,
+            windows,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            **blocks_of(config, config.n_tokens),
+        )
 
     @property
     def _n_features_out(self):

@@ -14,6 +14,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     end_task,
@@ -21,13 +22,23 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import Reconstruction, existing_device, map_batches, seeded, train
+from ..training import (
+    Reconstruction,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
+from ._blocks import blocks_of
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
-from ._windows import read_windows
+from ._validation_rows import held_out_rows, read_sets, recordings_of
+from ._windows import read_groups, read_windows
 
 _SCORE_SEED = 0
 
@@ -92,10 +103,12 @@ class MAE(
 
     early_stopping : bool, default=False
         Set windows aside, stop when the loss on them no longer falls, and keep the
-        best weights.
+        best weights. People or recordings are set aside whole where :meth:`fit` is told
+        them or finds them; else windows are drawn one by one, and where windows
+        overlap, those set aside share samples with those that are trained on.
 
     validation_fraction : float, default=0.1
-        Share of the windows set aside, with `early_stopping`.
+        Share of the windows (people, recordings) set aside, with `early_stopping`.
 
     n_iter_no_change : int, default=10
         Epochs without an improvement of at least `tol` before stopping.
@@ -171,6 +184,9 @@ class MAE(
     they are in memory, else of 256 windows. Callbacks that have ``state_dict`` and
     ``load_state_dict`` go on as well, others begin anew. A run that early stopping or
     a callback ended is not trained further.
+
+    A fit that fails or is interrupted leaves the estimator as it was before: with its
+    earlier network, or not fitted.
 
     Processes that were launched together train together; see :class:`CPEP`. The first
     one of them writes.
@@ -261,7 +277,7 @@ class MAE(
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, groups=None, validation_groups=None):
         """Train on windows.
 
         Parameters
@@ -273,6 +289,15 @@ class MAE(
 
         y : Ignored
             Present for API consistency.
+
+        groups : array-like of shape (n_windows,), default=None
+            The person of each window. Given, `early_stopping` sets whole people
+            aside, not windows of people that are trained on.
+
+        validation_groups : array-like of shape (n_windows,), default=None
+            What `early_stopping` sets aside as a whole instead, such as the recording
+            of each window. Without either, it is recordings where `X` knows them; see
+            :meth:`CPEP.fit`.
 
         Returns
         -------
@@ -287,24 +312,31 @@ class MAE(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        return self._fit_augmented(X, Augmentation())
+        return self._fit_augmented(X, Augmentation(), groups, validation_groups)
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def _fit_augmented(self, X, augment):
+    def _fit_augmented(self, X, augment, groups=None, validation_groups=None):
         """`fit` on windows that are changed at random in every batch."""
+        recordings = recordings_of(X)
         X = self._prepare(X)
+        groups = read_groups(groups, X)
+        sets = read_sets(validation_groups, X, groups, recordings)
         plan = training_plan(self)
         task = fit_task(self, self.max_epochs)
-        rng = start_alike(self, plan, X=X)
-        checkpoint = open_checkpoint(self, plan, rng, X=X, facts=asdict(augment))
-        with seeded(rng.randint(2**31)):
-            module = self._build_module()
+        data = dict(X=X, validation_groups=sets)
+        rng = start_alike(self, plan, **data)
+        checkpoint = open_checkpoint(self, plan, rng, facts=asdict(augment), **data)
+        valid_rows = held_out_rows(sets, plan, rng)
+        with seeded(rng.randint(2**31)) as generator:
+            module = new_module(self._build_module, generator)
             self.history_ = train(
                 Reconstruction(module, augment),
                 [X],
                 plan,
                 rng=rng,
+                valid_rows=valid_rows,
                 description=f"MAE ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
                 checkpoint=checkpoint,
@@ -352,7 +384,9 @@ class MAE(
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._map(lambda x: self.module_.encoder(x, self.pooling), X)
+        return self._map(
+            lambda x: self.module_.encoder(x, self.pooling), X, n_kept=self.n_tokens_
+        )
 
     def reconstruct(self, X, mask=None):
         """Rebuild windows of which some patches are hidden.
@@ -387,9 +421,9 @@ class MAE(
             windows = unpatchify(patches, x.shape[1])
             return torch.cat([windows, x[:, :, windows.shape[2] :]], dim=2)
 
-        return self._map(rebuild, X, mask), mask
+        return self._map(rebuild, X, mask, n_kept=self.n_tokens_ - n_masked), mask
 
-    def score(self, X, y=None):
+    def score(self, X, y=None, sample_weight=None):
         """Negative masked mean squared error under fixed masks.
 
         Parameters
@@ -399,6 +433,9 @@ class MAE(
 
         y : Ignored
             Present for API consistency.
+
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -415,21 +452,27 @@ class MAE(
             error = (rebuilt - patches).square().mean(dim=-1)  # (B, K)
             return (error * m).sum(dim=1)
 
-        total = self._map(error, X, mask).astype(np.float64).sum()
-        return -float(total / mask.sum())
+        n_kept = self.n_tokens_ - self.config_.n_masked
+        total = self._map(error, X, mask, n_kept=n_kept).astype(np.float64)
+        if sample_weight is None:
+            return -float(total.sum() / mask.sum())
+        return -mean_over_windows(total / self.config_.n_masked, sample_weight)
 
-    def _map(self, function, *arrays):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
+    def _map(self, function, *arrays, n_kept):
+        return map_batches(
+            function,
+            *arrays,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            **blocks_of(self.config_, n_kept, self.n_tokens_),
+        )
 
     def _read_mask(self, mask, n_windows):
         if mask is None:
-            generator = torch.Generator().manual_seed(_SCORE_SEED)
-            mask = random_mask(
-                n_windows, self.n_tokens_, self.config_.n_masked, generator=generator
-            )
-            return mask.numpy()
+            generator = torch.Generator("cpu").manual_seed(_SCORE_SEED)
+            sizes = n_windows, self.n_tokens_, self.config_.n_masked
+            return random_mask(*sizes, generator=generator, device="cpu").numpy()
         mask = np.asarray(mask, dtype=bool)
         if mask.shape not in ((self.n_tokens_,), (n_windows, self.n_tokens_)):
             raise ValueError(

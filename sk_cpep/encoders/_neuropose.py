@@ -84,10 +84,12 @@ class NeuroPose(BaselineRegressor):
 
     early_stopping : bool, default=True
         Set windows aside, stop when the loss on them no longer falls, and keep the
-        best weights. With `groups` in :meth:`fit`, windows of whole people.
+        best weights. People or recordings are set aside whole where :meth:`fit` is told
+        them or finds them; else windows are drawn one by one, and where windows
+        overlap, those set aside share samples with those that are trained on.
 
     validation_fraction : float, default=0.1
-        Share of the windows (or people) set aside, with `early_stopping`.
+        Share of the windows (people, recordings) set aside, with `early_stopping`.
 
     n_iter_no_change : int, default=50
         Epochs without an improvement of at least `tol` before stopping.

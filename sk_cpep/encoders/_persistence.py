@@ -5,9 +5,9 @@ import zlib
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
 from .._version import __version__
+from ..training import new_module
 
 
 def weights_of(module):
@@ -30,21 +30,6 @@ def weights_checksum(weights):
         header = f"{name} {value.dtype.str} {value.shape}".encode()
         total = zlib.crc32(np.ascontiguousarray(value), zlib.crc32(header, total))
     return total
-
-
-class NoInitialWeights(TorchFunctionMode):
-    """Context in which modules are made without drawing weights for them.
-
-    They will be loaded; and torch's global generators are for a fit, which may run in
-    another thread.
-    """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        by_method = getattr(func, "__name__", None) in {"normal_", "uniform_"}
-        if by_method or getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 class PickledWeightsMixin:
@@ -80,6 +65,5 @@ class PickledWeightsMixin:
                 stacklevel=2,
             )
         if weights is not None:
-            with NoInitialWeights():
-                module = self._build_module()
+            module = new_module(self._build_module)
             self.module_ = load_weights(module, weights)

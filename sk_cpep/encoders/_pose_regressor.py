@@ -1,5 +1,7 @@
 """What the estimators share that learn to predict pose from EMG."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -11,6 +13,7 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
+from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     CallbackSupportMixin,
     end_task,
@@ -18,16 +21,24 @@ from .._callback_support import (
     with_callbacks,
 )
 from ..nn import Augmentation, PoseLoss
-from ..training import PoseRegression, existing_device, map_batches, seeded, train
+from ..training import (
+    PoseRegression,
+    existing_device,
+    map_batches,
+    new_module,
+    seeded,
+    train,
+)
 from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._persistence import PickledWeightsMixin
+from ._scores import mean_over_windows
 from ._training_parameters import training_plan
+from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import (
     PairedPoseMixin,
-    check_pairs,
     is_lazy,
     read_groups,
     read_ring,
@@ -53,9 +64,10 @@ class PoseRegressor(
     methods in the middle.
     """
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, groups=None, validation_groups=None):
         """Train on pairs of EMG and pose.
 
         Parameters
@@ -74,6 +86,11 @@ class PoseRegressor(
             The person of each window. Given, `early_stopping` sets whole people
             aside, not windows of people that are trained on.
 
+        validation_groups : array-like of shape (n_windows,), default=None
+            What `early_stopping` sets aside as a whole instead, such as the recording
+            of each window. Without either, it is recordings where `X` knows them; see
+            :meth:`CPEP.fit`.
+
         Returns
         -------
         self : object
@@ -87,21 +104,22 @@ class PoseRegressor(
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.
         """
-        X = read_windows(self, X, reset=True)
-        P = self._read_poses(y, reset=True)
-        check_pairs(X, P)
+        recordings = recordings_of(X, y)
+        X, P = self._read_pairs(X, y, reset=True)
         self._remember_pose_type(y, P)
         self._check_number(X.shape[0])
         plan = self._plan()
         groups = read_groups(groups, X)
-        rng = start_alike(self, plan, X=X, P=P, groups=groups)
-        checkpoint = open_checkpoint(self, plan, rng, X=X, P=P, groups=groups)
-        valid_rows = held_out_rows(groups, plan, rng)
+        sets = read_sets(validation_groups, X, groups, recordings)
+        data = dict(X=X, P=P, groups=groups, validation_groups=sets)
+        rng = start_alike(self, plan, **data)
+        checkpoint = open_checkpoint(self, plan, rng, **data)
+        valid_rows = held_out_rows(sets, plan, rng)
         self.config_ = self._make_config()
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
-        with seeded(rng.randint(2**31)):
-            module = self._build_module()
+        with seeded(rng.randint(2**31)) as generator:
+            module = new_module(self._build_module, generator)
             self.history_ = train(
                 PoseRegression(module, loss, self._augmentation()),
                 [X, P],
@@ -185,7 +203,7 @@ class PoseRegressor(
         X = read_windows(self, X, reset=False)
         return self._map(self.module_.embed, X)
 
-    def score(self, X, y):
+    def score(self, X, y, sample_weight=None):
         """Negative mean absolute error of the predicted poses.
 
         Parameters
@@ -196,6 +214,9 @@ class PoseRegressor(
         y : array-like of shape (n_windows, n_joints, n_pose_times)
             Their pose windows ``P``, or what `pose_transformer` takes.
 
+        sample_weight : array-like of shape (n_windows,), default=None
+            How much each window counts, from 0 on. None counts all alike.
+
         Returns
         -------
         score : float
@@ -204,11 +225,9 @@ class PoseRegressor(
             Where the network tracks, it is told the first of them.
         """
         check_is_fitted(self)
-        X = read_windows(self, X, reset=False)
-        P = self._read_poses(y, reset=False)
-        check_pairs(X, P)
+        X, P = self._read_pairs(X, y, reset=False)
         errors = self._map(self._error_batch, X, P)
-        return -float(errors.mean(dtype=np.float64))
+        return -mean_over_windows(errors, sample_weight)
 
     def _error_batch(self, x, p):
         """Mean absolute error of each window."""
@@ -217,9 +236,14 @@ class PoseRegressor(
         return (self.module_(x, initial_pose) - p).abs().mean(dim=(1, 2))
 
     def _map(self, function, *arrays):
-        device = existing_device(self.device)
-        self.module_.to(device)
-        return map_batches(function, *arrays, device=device, batch_size=self.batch_size)
+        return map_batches(
+            function,
+            *arrays,
+            device=existing_device(self.device),
+            batch_size=self.batch_size,
+            module=self.module_,
+            fewest=4,  # fewer rows of a product are summed in another order
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -255,26 +279,17 @@ class BaselineRegressor(PoseRegressor):
         return PoseLoss(hand=hand, weight=self.fingertip_weight, every=every)
 
 
-def held_out_rows(groups, plan, rng):
-    """Rows of the people who are set aside for early stopping; None leaves it open."""
-    if groups is None or not plan.early_stopping:
-        return None
-    names = np.unique(groups)
-    n_valid = max(1, round(len(names) * plan.validation_fraction))
-    if n_valid >= len(names):
-        raise ValueError(
-            f"early_stopping with validation_fraction={plan.validation_fraction} sets "
-            f"{n_valid} of {len(names)} groups aside and leaves none to train on. Give "
-            "windows of more people, groups=None, or early_stopping=False."
-        )
-    return np.flatnonzero(np.isin(groups, rng.permutation(names)[:n_valid]))
-
-
 def read_sizes(name, values, n):
     """So many whole numbers from 1 on as a tuple."""
-    sizes = tuple(int(value) for value in values)
-    if len(sizes) != n or min(sizes) < 1 or any(a != b for a, b in zip(sizes, values)):
-        raise ValueError(
-            f"{name} must be {n} whole numbers from 1 on, got {tuple(values)}."
-        )
-    return sizes
+    given = np.asarray(values, dtype=object)
+    sizes = given.ravel().tolist()
+    if given.shape != (n,) or not all(map(is_size, sizes)):
+        shown = tuple(values) if given.ndim else values
+        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {shown}.")
+    return tuple(map(int, sizes))
+
+
+def is_size(value):
+    """Whether a value is a whole number from 1 on, of any type but bool."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and value >= 1 and value % 1 == 0

@@ -38,7 +38,7 @@ class StageCache:
 
     Parameters
     ----------
-    memory : str, object with the joblib.Memory interface or None
+    memory : path-like, object with the joblib.Memory interface or None
         None keeps nothing, and looks at nothing.
 
     estimator : estimator
@@ -50,6 +50,7 @@ class StageCache:
 
     def __init__(self, memory, estimator, processes):
         fixed = memory is not None and has_fixed_seed(estimator)
+        memory = os.fspath(memory) if isinstance(memory, os.PathLike) else memory
         self.memory = check_memory(memory) if fixed else None
         self.processes = processes
         self.in_use = processes.broadcast(fixed)

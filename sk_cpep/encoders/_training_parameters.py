@@ -71,6 +71,7 @@ def training_plan(estimator, *, min_batch=1, **choices):
     **choices
         Fields of the plan that are no parameters of the estimator.
     """
+    check_callbacks(estimator.callbacks)
     processes = resolve_processes(resolve_device(estimator.device))
     names = {field.name for field in fields(TrainingPlan)} - {"device", *choices}
     parameters = estimator.get_params(deep=False)
@@ -82,3 +83,14 @@ def training_plan(estimator, *, min_batch=1, **choices):
         dtype=resolve_precision(estimator.precision, processes.device),
         processes=processes,
     )
+
+
+def check_callbacks(callbacks):
+    """Refuse what skorch cannot call, before anything is trained."""
+    for callback in callbacks or ():
+        is_named = isinstance(callback, tuple) and len(callback) == 2
+        if not hasattr(callback[1] if is_named else callback, "on_epoch_end"):
+            raise TypeError(
+                "callbacks must hold skorch callbacks, or pairs of a name and one, got "
+                f"{callback!r}."
+            )

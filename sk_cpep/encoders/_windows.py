@@ -1,9 +1,16 @@
 """Reading windows: what the encoders accept, and what they say when they don't."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
+
+from .._ids import read_ids
+from ..preprocessing._origin import origin_of
+from ..training import check_magnitude
+from ._pairing import check_origins, check_recordings
 
 
 def read_windows(estimator, X, *, reset):
@@ -32,6 +39,8 @@ def read_windows(estimator, X, *, reset):
             estimator, X, reset=reset, allow_nd=True, ensure_min_samples=1
         )
         X = as_windows(X, "X")
+        check_magnitude(X, "X")
+    refuse_empty(X, "X")
     _check_shape(estimator, X.shape, reset)
     return X
 
@@ -60,22 +69,44 @@ def read_poses(P, *, reader, name="P"):
             "pose windows, fit(X_emg, P_pose)."
         )
     refuse_recordings(P, name)
-    if is_lazy(P):
-        return P
-    P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
-    return as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+    if not is_lazy(P):
+        P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
+        check_magnitude(P, name)
+        P = as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
+    refuse_empty(P, name)
+    return P
 
 
 class PairedPoseMixin:
     """Read the pose that is paired with EMG, by way of `pose_transformer`."""
 
+    def _read_pairs(self, X, y, reset):
+        """EMG and pose windows that pair row by row, and recording by recording."""
+        emg = origin_of(X)
+        X = read_windows(self, X, reset=reset)
+        P = self._cut_poses(y, reset)
+        pose = origin_of(P)
+        P = self._check_poses(P, reset)
+        if emg is not None and pose is not None and len(emg.counts) == len(pose.counts):
+            check_recordings(emg, pose)
+        check_pairs(X, P)
+        n_given = 1 if self.pose_transformer_ is None else len(y)
+        check_origins(emg, pose, X.shape[0], n_given)
+        return X, P
+
     def _read_poses(self, P, reset):
-        if self.pose_transformer is not None and P is not None:
-            if reset:
-                self.pose_transformer_ = clone(self.pose_transformer).fit(P)
-            P = self.pose_transformer_.transform(P)
-        elif reset:
-            self.pose_transformer_ = None
+        return self._check_poses(self._cut_poses(P, reset), reset)
+
+    def _cut_poses(self, P, reset):
+        """What `pose_transformer`, as it was fitted, makes of poses."""
+        if reset:
+            given = self.pose_transformer if P is not None else None
+            self.pose_transformer_ = None if given is None else clone(given).fit(P)
+        if self.pose_transformer_ is None or P is None:
+            return P
+        return self.pose_transformer_.transform(P)
+
+    def _check_poses(self, P, reset):
         name = type(self).__name__
         P = read_poses(P, reader=name)
         if reset:
@@ -94,7 +125,7 @@ def read_ring(ring_channels, n_channels):
 
     Parameters
     ----------
-    ring_channels : int, array-like of int or None
+    ring_channels : int, 1-D array-like of int or None
         The first so many channels, or indices.
 
     n_channels : int
@@ -103,18 +134,41 @@ def read_ring(ring_channels, n_channels):
     Returns
     -------
     ring : tuple of int or None
+
+    Raises
+    ------
+    ValueError
+        If it is anything else, such as a mask, or not of this window.
     """
     if ring_channels is None:
         return None
-    if np.ndim(ring_channels) == 0:
-        ring_channels = range(ring_channels)
-    ring = tuple(int(channel) for channel in ring_channels)
-    if len(set(ring)) < len(ring) or not set(ring) <= set(range(n_channels)):
+    given = np.asarray(ring_channels, dtype=object)
+    entries = given.ravel().tolist()
+    if given.ndim > 1 or not entries or not all(map(is_whole, entries)):
         raise ValueError(
-            f"ring_channels={ring} must be different channels among the {n_channels} "
-            f"of the windows, 0 to {n_channels - 1}."
+            "ring_channels must be an int from 1 on, the number of channels round the "
+            "limb, or a list of ints, their indices in order; got "
+            f"{ring_channels!r}. (Of a mask, give np.flatnonzero(mask).)"
+        )
+    ring = tuple(map(int, entries))
+    if given.ndim == 0:
+        ring = tuple(range(min(ring[0], n_channels + 1)))
+    if (
+        not ring
+        or len(set(ring)) < len(ring)
+        or not set(ring) <= set(range(n_channels))
+    ):
+        shown = ring if given.ndim else entries[0]
+        raise ValueError(
+            f"ring_channels={shown} must be different channels among the {n_channels} "
+            f"of the windows, 0 to {n_channels - 1}, or how many of them, from 1 on."
         )
     return ring
+
+
+def is_whole(value):
+    """Whether a value is an int of any kind; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.timedelta64))
 
 
 def check_pairs(X, P):
@@ -128,14 +182,14 @@ def check_pairs(X, P):
         )
 
 
-def read_groups(groups, X):
-    """Groups as an array with one entry a window, or None."""
+def read_groups(groups, X, name="groups"):
+    """Groups as ids, one a window, none of them missing; or None."""
     if groups is None:
         return None
-    groups = column_or_1d(groups)
+    groups = read_ids(groups, name)
     if len(groups) != X.shape[0]:
         raise ValueError(
-            f"groups has {len(groups)} entries for {X.shape[0]} windows: give the "
+            f"{name} has {len(groups)} entries for {X.shape[0]} windows: give the "
             "person of each window."
         )
     return groups
@@ -153,6 +207,16 @@ def refuse_recordings(X, name):
             f"{name} holds arrays of unequal shapes, such as {shapes[0]} and "
             f"{shapes[1]}. Cut recordings into windows first: make_windows, or a "
             "Windower in the pipeline and pose_transformer=Windower(...) for the pose."
+        )
+
+
+def refuse_empty(X, name):
+    """Refuse windows without a channel or without a sample."""
+    if 0 in X.shape[1:]:
+        raise ValueError(
+            f"{name} has windows of {X.shape[1]} channels x {X.shape[2]} samples, 0 "
+            "feature(s): expected (n_windows, n_channels, n_times), with at least one "
+            "channel and one sample."
         )
 
 
@@ -177,8 +241,8 @@ def as_windows(X, name):
 
 
 def _read_lazy(estimator, X, reset):
-    if reset:
-        estimator.n_features_in_ = X.shape[1]
+    if reset:  # names of an earlier fit are forgotten
+        validate_data(estimator, X, reset=True, skip_check_array=True)
     return X
 
 

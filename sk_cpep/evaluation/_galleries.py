@@ -5,6 +5,7 @@ import re
 import numpy as np
 from sklearn.utils import Bunch, check_consistent_length, column_or_1d
 
+from .._ids import read_alike, read_ids
 from ._guard import check_disjoint
 from ._splits import GESTURE_STAGES, check_columns, is_in, select, stages_of
 
@@ -160,7 +161,7 @@ def zero_shot_gallery(
         if value not in _CHOICES[name]:
             raise ValueError(f"{name} must be one of {_CHOICES[name]}, got {value!r}.")
     columns = check_columns(users, stages, splits, generalizations)
-    moments, queries = column_or_1d(moments), np.asarray(queries)
+    moments, queries = read_ids(moments, "moments"), np.asarray(queries)
     check_consistent_length(moments, columns["users"])
     candidates = stages_of(gestures, gesture_stages or GESTURE_STAGES)
     if gallery == "corpus":
@@ -169,7 +170,10 @@ def zero_shot_gallery(
     else:
         mask = select(columns, *_GALLERIES[gallery][gestures], candidates)
         if gallery == "validation":
-            mask &= ~is_in(columns["users"], column_or_1d(tuning_users))
+            users, tuning_users = read_alike(
+                {"users": columns["users"], "tuning_users": tuning_users}
+            )
+            mask &= ~is_in(users, tuning_users)
     rows = np.flatnonzero(mask)
     _check_gallery(columns, rows, queries, gallery, candidates)
     settings = {

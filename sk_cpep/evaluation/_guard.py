@@ -1,7 +1,9 @@
 """The guard against train and test sets that share people or samples."""
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
+
+from .._ids import read_alike, read_ids
 
 _FIELDS = ("recording", "start", "stop")
 _N_NAMED = 10
@@ -20,7 +22,9 @@ def check_disjoint(
     Parameters
     ----------
     users_train : array-like of shape (n_train,)
-        Person each training (or gallery) window was recorded from.
+        Person each training (or gallery) window was recorded from. 1 and 1.0 are one
+        person, whatever the type; numbers in one set and text in the other cannot be
+        compared and are refused.
 
     users_test : array-like of shape (n_test,)
         Person each test window was recorded from.
@@ -39,7 +43,8 @@ def check_disjoint(
     Raises
     ------
     ValueError
-        If a person or a sample is in both sets. The message names them.
+        If a person or a sample is in both sets, which the message names; if people or
+        recordings are missing (NaN, None), or numbers and text.
 
     Examples
     --------
@@ -50,8 +55,8 @@ def check_disjoint(
         ...
     ValueError: Train and test share 1 user(s): ben. ...
     """
-    users_train, users_test = column_or_1d(users_train), column_or_1d(users_test)
-    shared = np.intersect1d(users_train.astype(str), users_test.astype(str))
+    users_train, users_test = _read_users(users_train, users_test)
+    shared = np.intersect1d(users_train, users_test)
     if len(shared) and not allow_shared_users:
         raise ValueError(
             f"Train and test share {len(shared)} user(s): {_name(shared)}. Split by "
@@ -61,9 +66,10 @@ def check_disjoint(
     if (windows_train is None) != (windows_test is None):
         raise ValueError("Give the windows of both sets, or of neither.")
     if len(shared) and windows_train is not None:
-        _check_samples(
-            _spans(windows_train, users_train), _spans(windows_test, users_test)
-        )
+        sets = (windows_train, windows_test)
+        _check_fields(sets)
+        users = (users_train, users_test)
+        _check_samples(*map(_spans, sets, users, _read_recordings(sets)))
 
 
 def check_exclusion(exclude, gallery, test):
@@ -87,26 +93,56 @@ def check_exclusion(exclude, gallery, test):
         If a length is wrong, or if a recording is in several groups, so that a
         query could meet its own pose in another group.
     """
-    names, checked, group_of = ("gallery", "test"), [], {}
-    for name, groups, (users, windows) in zip(names, exclude, (gallery, test)):
-        groups = column_or_1d(groups)
-        if len(groups) != len(users):
+    users = _read_users(gallery[0], test[0])
+    groups = read_alike(
+        {"exclude[0], of gallery": exclude[0], "exclude[1], of test": exclude[1]}
+    )
+    for name, of_users, of_groups in zip(("gallery", "test"), users, groups):
+        if len(of_groups) != len(of_users):
             raise ValueError(
-                f"`exclude` has {len(groups)} groups for the {len(users)} windows of "
-                f"`{name}`; give (gallery_groups, test_groups), one for each window."
+                f"`exclude` has {len(of_groups)} groups for the {len(of_users)} windows "
+                f"of `{name}`; give (gallery_groups, test_groups), one for each window."
             )
-        checked.append(groups)
-        if windows is None:
-            continue
-        recordings = np.asarray(windows["recording"])
-        for user, recording, group in sorted(set(zip(users, recordings, groups))):
+    columns = zip(users, groups, (gallery[1], test[1]))
+    _check_groups([column for column in columns if column[2] is not None])
+    return tuple(groups)
+
+
+def _check_groups(columns):
+    """Raise if a (user, recording) is in several groups."""
+    group_of = {}
+    recordings = _read_recordings([windows for *_, windows in columns])
+    for (users, groups, _), recording in zip(columns, recordings):
+        check_consistent_length(users, recording)
+        rows = zip(users.tolist(), recording.tolist(), groups.tolist())
+        for user, recording, group in sorted(set(rows)):
             if group_of.setdefault((user, recording), group) != group:
                 raise ValueError(
                     f"Recording {recording} of user {user} is in the groups "
                     f"{group_of[user, recording]} and {group} of `exclude`: a query "
                     "could meet its own pose. Give a recording one group in both sets."
                 )
-    return tuple(checked)
+
+
+def _read_users(train, test):
+    """People of both sets, in one form."""
+    sets = {"users of train": train, "users of test": test}
+    try:
+        return read_alike(sets)
+    except ValueError as error:
+        names = [set(map(str, read_ids(sets[name], name))) for name in sets]
+        shared = sorted(names[0] & names[1])
+        if not shared:
+            raise
+        raise ValueError(
+            f"{error} As text, train and test share {len(shared)} user(s): "
+            f"{_name(shared)}."
+        ) from None
+
+
+def _read_recordings(sets):
+    """Recordings of the windows of each set, in one form."""
+    return read_alike({f"recording[{i}]": s["recording"] for i, s in enumerate(sets)})
 
 
 def _check_samples(train, test):
@@ -123,22 +159,24 @@ def _check_samples(train, test):
         )
 
 
-def _spans(windows, users):
+def _check_fields(sets):
+    for windows in sets:
+        missing = [f for f in _FIELDS if f not in _field_names(windows)]
+        if missing:
+            raise ValueError(
+                f"Windows need the fields {', '.join(_FIELDS)}; missing: {missing}."
+            )
+
+
+def _spans(windows, users, recordings):
     """Spans (n, 2) of start and stop by (user, recording)."""
-    missing = [f for f in _FIELDS if f not in _field_names(windows)]
-    if missing:
-        raise ValueError(
-            f"Windows need the fields {', '.join(_FIELDS)}; missing: {missing}."
-        )
-    recording, start, stop = (np.asarray(windows[f]) for f in _FIELDS)
-    check_consistent_length(users, recording, start, stop)
-    keys, codes = np.unique(
-        np.column_stack([users.astype(str), recording.astype(str)]),
-        axis=0,
-        return_inverse=True,
-    )
+    start, stop = read_alike({f: windows[f] for f in _FIELDS[1:]})
+    check_consistent_length(users, recordings, start, stop)
+    rows = {}
+    for row, key in enumerate(zip(users.tolist(), recordings.tolist())):
+        rows.setdefault(key, []).append(row)
     spans = np.column_stack([start, stop])
-    return {tuple(map(str, key)): spans[codes == i] for i, key in enumerate(keys)}
+    return {key: spans[own] for key, own in rows.items()}
 
 
 def _field_names(windows):

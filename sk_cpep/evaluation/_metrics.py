@@ -1,8 +1,9 @@
 """Macro accuracy, over all windows and person by person."""
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 
+from .._ids import as_column, read_alike, read_ids
 from ._intervals import bootstrap_interval
 
 
@@ -53,7 +54,7 @@ def per_user_accuracy(y_true, y_pred, users):
         Predicted gestures.
 
     users : array-like of shape (n_windows,)
-        Person each window was recorded from.
+        Person each window was recorded from. None may be missing (NaN, None).
 
     Returns
     -------
@@ -77,7 +78,7 @@ def per_user_accuracy(y_true, y_pred, users):
     ({'a': 1.0, 'b': 0.5}, 0.75, 'b')
     """
     y_true, y_pred = _check_labels(y_true, y_pred)
-    users = column_or_1d(users)
+    users = read_ids(users, "users")
     check_consistent_length(y_true, users)
     return summarise_people(
         {
@@ -130,7 +131,7 @@ def per_user_recall(y_true, y_pred, users):
         By person, then by gesture, those that the person has.
     """
     y_true, y_pred = _check_labels(y_true, y_pred)
-    users = column_or_1d(users)
+    users = read_ids(users, "users")
     check_consistent_length(y_true, users)
     return {
         str(u): _recalls(y_true[users == u], y_pred[users == u])
@@ -192,15 +193,34 @@ def summarise_people(per_user, *, lower_is_better=False):
     }
 
 
+def read_gestures(named):
+    """Gestures that are compared with each other, as 1-D arrays.
+
+    Parameters
+    ----------
+    named : dict of str to array-like
+        Gestures by what error messages call them.
+
+    Returns
+    -------
+    gestures : list of ndarrays
+        As ids are read, but floats among floats, and bools among bools, stay so.
+
+    Raises
+    ------
+    ValueError
+        If some are text and others numbers, or missing.
+    """
+    read = read_alike(named)
+    given = [as_column(values, name) for name, values in named.items()]
+    kinds = {column.dtype.kind for column in given}
+    return given if kinds in ({"f"}, {"b"}) else read
+
+
 def _check_labels(y_true, y_pred):
     """Both as 1-D arrays of the same kind and length, at least one window."""
-    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    y_true, y_pred = read_gestures({"y_true": y_true, "y_pred": y_pred})
     check_consistent_length(y_true, y_pred)
     if len(y_true) == 0:
         raise ValueError("No windows to evaluate: y_true is empty.")
-    if (y_true.dtype.kind in "OUST") != (y_pred.dtype.kind in "OUST"):
-        raise ValueError(
-            f"y_true holds {y_true.dtype} and y_pred {y_pred.dtype}: give both the "
-            "same names."
-        )
     return y_true, y_pred

@@ -1,8 +1,9 @@
 """How far predicted poses are from true ones: angles, and places on the hand."""
 
 import numpy as np
-from sklearn.utils import column_or_1d, gen_batches
+from sklearn.utils import gen_batches
 
+from .._ids import read_ids
 from ..datasets._emg2pose_format import FINGER_JOINTS, JOINT_GROUPS, JOINT_NAMES
 from ._guard import check_disjoint
 from ._metrics import summarise_people
@@ -374,7 +375,7 @@ class _Sums:
     """Sums over samples (n_windows, k) and their numbers, gathered by person."""
 
     def __init__(self, users, n_windows):
-        self.users = column_or_1d(users).astype(str)
+        self.users = read_ids(users, "users")
         if len(self.users) != n_windows or n_windows == 0:
             raise ValueError(
                 f"There are {n_windows} windows to evaluate and {len(self.users)} "
@@ -393,8 +394,8 @@ class _Sums:
         return int(np.concatenate(self.counts).sum())
 
     def per_user(self):
-        """People (n_users,) and the mean over all samples of each (n_users, k)."""
-        people, codes = np.unique(self.users, return_inverse=True)
+        """Names of people and the mean over all samples of each (n_users, k)."""
+        people, codes = by_name(self.users)
         sums, counts = np.concatenate(self.sums), np.concatenate(self.counts)
         if not np.isfinite(sums).all():
             n = (~np.isfinite(sums)).any(axis=1).sum()
@@ -413,6 +414,14 @@ class _Sums:
         totals = np.zeros((len(people), sums.shape[1]))
         np.add.at(totals, codes, sums)
         return people.tolist(), totals / n_samples[:, None]
+
+
+def by_name(users):
+    """Names of people in the order of text (n_users,), and which one each row is of."""
+    ids, codes = np.unique(users, return_inverse=True)
+    names = np.array(list(map(str, ids)), dtype=object)
+    order = np.argsort(names)
+    return names[order], np.argsort(order)[codes]
 
 
 def _angular_record(sums, names, fingers, groups, unit):

@@ -6,7 +6,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import column_or_1d
 
 from ..zero_shot import ZeroShotClassifier, predict_excluding
 from ._guard import check_disjoint, check_exclusion
@@ -15,6 +14,7 @@ from ._metrics import (
     macro_accuracy,
     per_user_accuracy,
     per_user_recall,
+    read_gestures,
 )
 
 _GESTURES = ("in_distribution", "unseen")
@@ -95,8 +95,9 @@ def linear_probe(
     Raises
     ------
     ValueError
-        If the sets share people or samples, or `test` has a gesture that `train`
-        lacks.
+        If the sets share people or samples, if people or gestures are missing, or
+        text in one set and numbers in the other, or if `test` has a gesture that
+        `train` lacks.
 
     See Also
     --------
@@ -121,9 +122,9 @@ def linear_probe(
         windows_test=test_windows,
         allow_shared_users=allow_shared_users,
     )
-    classes = _check_classes(y, y_test)
+    y, y_test, classes = _check_classes(y, y_test)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=max_iter))
-    probe.fit(_embed(encoder, X, y, "train"), column_or_1d(y))
+    probe.fit(_embed(encoder, X, y, "train"), y)
     y_pred = probe.predict(_embed(encoder, X_test, y_test, "test"))
     return header | _score(classes, y_test, y_pred, users_test, n_train=len(y))
 
@@ -195,8 +196,9 @@ def zero_shot(
     Raises
     ------
     ValueError
-        If the sets share people or samples, or `test` has a gesture that `gallery`
-        lacks.
+        If the sets share people or samples, if people or gestures are missing, or
+        text in one set and numbers in the other, or if `test` has a gesture that
+        `gallery` lacks.
 
     See Also
     --------
@@ -227,7 +229,7 @@ def zero_shot(
         exclude = check_exclusion(
             exclude, (users, gallery_windows), (users_test, test_windows)
         )
-    classes = _check_classes(y, y_test)
+    y, y_test, classes = _check_classes(y, y_test)
     classifier = ZeroShotClassifier(
         _Precomputed() if encoder is None else encoder,
         n_neighbors,
@@ -264,16 +266,19 @@ def _embed(encoder, X, y, name):
 
 
 def _check_classes(y_train, y_test):
-    """Gestures that can be predicted; those of the test must be among them."""
-    classes = np.unique(column_or_1d(y_train))
-    strange = [str(c) for c in np.unique(column_or_1d(y_test)) if c not in classes]
+    """Gestures of both sets, and those that can be predicted: all of the test's."""
+    y_train, y_test = read_gestures(
+        {"y of the windows to learn from": y_train, "y of the test windows": y_test}
+    )
+    classes = np.unique(y_train)
+    strange = [str(c) for c in np.unique(y_test) if c not in classes]
     if strange:
         raise ValueError(
             f"The test set has gestures that were never given a name to learn from: "
             f"{', '.join(strange)}. Add them to the training set or gallery, or leave "
             "them out of the test."
         )
-    return classes
+    return y_train, y_test, classes
 
 
 def _header(encoder, method, protocol, gestures, settings):

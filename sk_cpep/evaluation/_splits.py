@@ -4,13 +4,9 @@ from itertools import combinations
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import (
-    Bunch,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
+from .._ids import read_alike, read_ids
 from ._guard import check_disjoint
 
 GESTURE_STAGES = {
@@ -197,7 +193,7 @@ def check_splits(sets, users, *, sessions=None):
         ...
     ValueError: train and test: Train and test share 1 user(s): ben. ...
     """
-    users = column_or_1d(users)
+    users = read_ids(users, "users")
     people = {name: sorted(set(users[indices])) for name, indices in sets.items()}
     for one, other in combinations(people, 2):
         try:
@@ -205,14 +201,14 @@ def check_splits(sets, users, *, sessions=None):
         except ValueError as error:
             raise ValueError(f"{one} and {other}: {error}") from None
     if sessions is not None:
-        _check_sessions(column_or_1d(sessions), users)
+        _check_sessions(read_ids(sessions, "sessions"), users)
 
 
 def _check_sessions(sessions, users):
     """Raise if a session is of several people."""
     check_consistent_length(sessions, users)
     owner = {}
-    for session, user in sorted(set(zip(sessions, users))):
+    for session, user in sorted(set(zip(sessions.tolist(), users.tolist()))):
         if owner.setdefault(session, user) != user:
             raise ValueError(
                 f"Session {session} belongs to {owner[session]} and to {user}; a session "
@@ -223,10 +219,10 @@ def _check_sessions(sessions, users):
 def check_columns(users, stages, splits, generalizations):
     """Columns by name, equally long."""
     columns = {
-        "users": column_or_1d(users),
-        "stages": column_or_1d(stages),
-        "splits": column_or_1d(splits),
-        "generalizations": column_or_1d(generalizations),
+        "users": read_ids(users, "users"),
+        "stages": read_ids(stages, "stages"),
+        "splits": read_ids(splits, "splits"),
+        "generalizations": read_ids(generalizations, "generalizations"),
     }
     check_consistent_length(*columns.values())
     return columns
@@ -234,9 +230,12 @@ def check_columns(users, stages, splits, generalizations):
 
 def _choose_tuning_users(columns, n_tuning_users, tuning_users, random_state):
     """Names of the people who tune, ascending."""
-    known = sorted(set(columns["users"][columns["splits"] == "val"]))
+    known = sorted(set(columns["users"][columns["splits"] == "val"].tolist()))
     if tuning_users is not None:
-        chosen = sorted(set(column_or_1d(tuning_users)))
+        _, chosen = read_alike(
+            {"users": columns["users"], "tuning_users": tuning_users}
+        )
+        chosen = sorted(set(chosen.tolist()))
         strange = [user for user in chosen if user not in known]
         if strange:
             raise ValueError(
@@ -272,9 +271,9 @@ def select(columns, split, generalization, stages):
 
 
 def is_in(column, values):
-    """Mask of the rows with one of the values; quick for columns of str objects."""
+    """Mask of the rows of an array of ids with one of the values."""
     values = set(values)
-    return np.fromiter((x in values for x in column), bool, len(column))
+    return np.fromiter((x in values for x in column.tolist()), bool, len(column))
 
 
 def _check_complete(name, found, wanted):

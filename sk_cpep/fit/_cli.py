@@ -22,10 +22,12 @@ pack = "packed"            # a folder that python -m sk_cpep pack made; and, as 
 split = "train"            # load_pack: size, stride, users, stages, sides, ...
 normalise = "channel"      # each channel of a window to mean 0, SD 1; or "window"
 # groups = "users"         # batches of one person each
+# validation_groups = "recordings"  # what early_stopping sets aside whole, or "users"
 # or .npy files of windows (n_windows, n_channels, n_times):
 # emg = "emg.npy"
 # pose = "pose.npy"
 # groups = "users.npy"
+# validation_groups = "recordings.npy"
 
 [cpep]                     # the parameters of CPEP
 max_epochs = 100
@@ -147,10 +149,11 @@ def is_of_states(path, folder):
 
 def fit_windows(config, windows):
     """Fit the estimator."""
+    groups = windows.groups, windows.validation_groups
     if config.modality is None:
-        config.estimator.fit(windows.emg, windows.pose, windows.groups)
+        config.estimator.fit(windows.emg, windows.pose, *groups)
     else:
-        config.estimator.fit(windows[config.modality])
+        config.estimator.fit(windows[config.modality], None, *groups)
 
 
 def dumped(estimator):

@@ -20,9 +20,11 @@ _PATH = [str, os.PathLike]
 _NORMALISE = {"normalise": [StrOptions({"channel", "window"})]}
 _PACK = load_pack._skl_parameter_constraints | {
     "groups": [StrOptions({"users"})],
+    "validation_groups": [StrOptions({"recordings", "users"})],
     **_NORMALISE,
 }
-_FILES = {"emg": _PATH, "pose": _PATH, "groups": _PATH, **_NORMALISE}
+_GROUPS = ("groups", "validation_groups")
+_FILES = dict.fromkeys(("emg", "pose", *_GROUPS), _PATH) | _NORMALISE
 _OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "checkpoint_dir": _PATH}
 # Of [output], or nothing that a file can hold.
 _NOT_IN_A_FILE = {"callbacks", "checkpoint_dir", "memory", "pose_transformer"}
@@ -150,7 +152,8 @@ def check_data(table, folder):
                 "emg and pose, .npy files of windows."
             )
         data = check_table(table, _FILES, "data", set(), folder)
-        missing = [data[k] for k in ("emg", "pose", "groups") if not is_file(data, k)]
+        files = ("emg", "pose", *_GROUPS)
+        missing = [data[k] for k in files if not is_file(data, k)]
         if missing:
             raise FileNotFoundError(f"[data] {', '.join(missing)}: no such file.")
         return data

@@ -9,6 +9,8 @@ from .._file_identity import stamp
 from ..datasets import WindowArray, load_pack
 from ..preprocessing import InstanceNorm
 
+_GROUPS = ("groups", "validation_groups")
+
 
 class NormalisedSource:
     """Windows of another source, of zero mean and unit standard deviation each.
@@ -170,8 +172,8 @@ def load_windows(data):
     Returns
     -------
     windows : :class:`~sklearn.utils.Bunch`
-        `emg` and `pose`, WindowArrays, None where there are none; `groups`, an array
-        or None; `name`, in words.
+        `emg` and `pose`, WindowArrays, None where there are none; `groups` and
+        `validation_groups`, arrays or None; `name`, in words.
     """
     windows = _of_pack(data) if "pack" in data else _of_files(data)
     if data.get("normalise") is not None:
@@ -180,10 +182,11 @@ def load_windows(data):
 
 
 def _of_pack(data):
-    choices = {k: v for k, v in data.items() if k not in ("groups", "normalise")}
-    pack = load_pack(**choices)
-    groups = pack.users if data.get("groups") == "users" else None
-    return Bunch(emg=pack.emg, pose=pack.pose, groups=groups, name=data["pack"])
+    own = {*_GROUPS, "normalise"}
+    pack = load_pack(**{k: v for k, v in data.items() if k not in own})
+    known = {"users": pack.users, "recordings": pack.emg.recordings, None: None}
+    groups = {name: known[data.get(name)] for name in _GROUPS}
+    return Bunch(emg=pack.emg, pose=pack.pose, **groups, name=data["pack"])
 
 
 def _of_files(data):
@@ -192,11 +195,12 @@ def _of_files(data):
         for name in ("emg", "pose")
     }
     n_windows = count_windows(windows, data)
-    groups = None
-    if "groups" in data:
-        groups = groups_of_file(data["groups"], n_windows)
+    groups = {
+        name: groups_of_file(data[name], n_windows) if name in data else None
+        for name in _GROUPS
+    }
     names = [data[name] for name in windows if name in data]
-    return Bunch(**windows, groups=groups, name=" and ".join(names))
+    return Bunch(**windows, **groups, name=" and ".join(names))
 
 
 def count_windows(windows, data):

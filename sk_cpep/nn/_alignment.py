@@ -12,6 +12,8 @@ from ._mae import Encoder, MAEConfig
 from ._transformer import init_weights
 
 MAX_SCALE = 100.0
+# The exponential of this is below 100, however it is rounded: it has a gradient.
+_MAX_LOG_SCALE = math.log(MAX_SCALE) - 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class AlignmentConfig:
         Where tau starts.
 
     learn_temperature : bool, default=True
-        Whether tau is trained.
+        Whether tau is trained, at 0.01 or above; a fixed one may be less.
 
     pooling : {"cls", "mean"}, default="cls"
         What of the tokens is the embedding of a window.
@@ -48,7 +50,9 @@ class AlignmentConfig:
 class PoseEMGAlignment(nn.Module):
     """``u = normalise(h(E_x(x)))`` and ``v = normalise(E_p(p))``, pulled together.
 
-    Tau is kept as the logarithm of the scale 1 / tau, which is clamped to 100. The
+    Tau is kept as the logarithm of the scale 1 / tau. A learned one starts at a scale
+    of at most 100, to which :meth:`constrain` brings it back after a step, as CLIP
+    does: it goes on learning there. The
     buffer `pose_mean` is subtracted from pose embeddings before they are normalised;
     it is zero unless it is set.
 
@@ -68,12 +72,20 @@ class PoseEMGAlignment(nn.Module):
             torch.tensor(-math.log(config.temperature)),
             requires_grad=config.learn_temperature,
         )
+        self.constrain()
         self.register_buffer("pose_mean", torch.zeros(config.pose.d_model))  # (D,)
 
     @property
     def scale(self):
-        """``1 / tau``, at most 100."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
+        """``1 / tau``, at most 100 where it is learned."""
+        scale = self.log_scale.exp()
+        return scale.clamp(max=MAX_SCALE) if self.config.learn_temperature else scale
+
+    @torch.no_grad()
+    def constrain(self):
+        """Bring a learned scale that is above 100 back to it."""
+        if self.config.learn_temperature:
+            self.log_scale.clamp_(max=_MAX_LOG_SCALE)
 
     def encode_emg(self, x):
         """``E_x(x)``, before the head: (B, C, T) to (B, D)."""

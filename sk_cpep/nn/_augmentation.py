@@ -71,7 +71,7 @@ class Augmentation:
         if self.channel_dropout:
             x = x * (_uniform(x, generator) >= self.channel_dropout)
         if self.noise:
-            noise = torch.randn(x.shape, generator=generator, device=x.device)
+            noise = _draw(torch.randn, x.shape, x, generator)
             x = x + self.noise * noise
         return x
 
@@ -137,7 +137,7 @@ def shift_electrodes(x, max_shift, ring=None, generator=None):
     """
     B, C, _ = x.shape
     ring = ring_of(C if ring is None else tuple(ring), x.device)
-    draw = torch.rand((B, 1, 1), generator=generator, device=x.device)
+    draw = _draw(torch.rand, (B, 1, 1), x, generator)
     shift = max_shift * (2 * draw - 1)
     around = x[:, ring]  # (B, R, T)
     neighbour = torch.where(shift > 0, around.roll(1, 1), around.roll(-1, 1))
@@ -169,8 +169,13 @@ def shift_time(x, max_shift, generator=None):
 
 
 def _normal(x, generator):
-    return torch.randn(*x.shape[:2], 1, generator=generator, device=x.device)
+    return _draw(torch.randn, (*x.shape[:2], 1), x, generator)
 
 
 def _uniform(x, generator):
-    return torch.rand(*x.shape[:2], 1, generator=generator, device=x.device)
+    return _draw(torch.rand, (*x.shape[:2], 1), x, generator)
+
+
+def _draw(draw, shape, x, generator):
+    """Numbers in float32, whatever torch makes by default, where `x` is."""
+    return draw(shape, generator=generator, dtype=torch.float32, device=x.device)

@@ -77,7 +77,7 @@ class HandModel(nn.Module):
     def _with_root(self, rotations, offsets):
         """Bones (..., 5, 3, ...) in one row behind the two that do not move."""
         rotations, offsets = rotations.flatten(-4, -3), offsets.flatten(-3, -2)
-        still = torch.eye(3).to(rotations).expand(*rotations.shape[:-3], 2, 3, 3)
+        still = _identity(rotations).expand(*rotations.shape[:-3], 2, 3, 3)
         return (
             torch.cat([still, rotations], dim=-3),
             torch.cat([torch.zeros_like(still[..., 0]), offsets], dim=-2),
@@ -95,7 +95,7 @@ class HandModel(nn.Module):
         -------
         positions : float64 ndarray of shape (..., 21, 3)
         """
-        angles = torch.as_tensor(angles, dtype=torch.float64)
+        angles = torch.as_tensor(angles, dtype=torch.float64, device="cpu")
         return deepcopy(self).cpu().double()(angles).numpy()
 
     def tips(self, angles):
@@ -124,9 +124,14 @@ def rotation_matrices(axes, angles):
     cross = cross.unflatten(-1, (3, 3))  # (J, 3, 3): cross @ v = axis x v
     angles = angles[..., None, None]
     turned = angles.sin() * cross + (1 - angles.cos()) * (cross @ cross)
-    return torch.eye(3).to(axes) + turned
+    return _identity(axes) + turned
 
 
 def apply(matrices, vectors):
     """Matrices (..., 3, 3) times vectors (..., 3)."""
     return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+
+
+def _identity(like):
+    """The rotation that turns nothing, in the type and on the device of a tensor."""
+    return torch.eye(3, dtype=like.dtype, device=like.device)

@@ -54,7 +54,9 @@ def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
 
     hidden : int64 tensor of shape (B, n_masked)
     """
-    noise = torch.rand(n_windows, n_tokens, generator=generator, device=device)
+    noise = torch.rand(
+        n_windows, n_tokens, generator=generator, dtype=torch.float32, device=device
+    )
     order = noise.argsort(dim=1)  # (B, K)
     return order[:, n_masked:], order[:, :n_masked]
 

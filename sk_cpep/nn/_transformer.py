@@ -28,7 +28,9 @@ def sincos_positions(n_tokens, d_model):
     -------
     positions : float32 tensor of shape (K, D)
     """
-    rate = torch.exp(-math.log(10_000) * torch.arange(0, d_model, 2) / d_model)
+    rate = torch.exp(
+        -math.log(10_000) * torch.arange(0, d_model, 2, dtype=torch.float32) / d_model
+    )
     angle = torch.arange(n_tokens).unsqueeze(1) * rate  # (K, D / 2)
     return torch.cat([angle.sin(), angle.cos()], dim=1).float()
 

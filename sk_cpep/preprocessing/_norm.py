@@ -4,15 +4,18 @@ from functools import partial
 from numbers import Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import CallbackSupportMixin, leaf_fit
-from ._recordings import as_recordings, map_recordings
+from ._frames import FrameOutputMixin, OneToOneFeatureMixin
+from ._recordings import BLOCK_SAMPLES, as_recordings, count_dead, map_recordings
 
 
-class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class InstanceNorm(
+    CallbackSupportMixin, OneToOneFeatureMixin, FrameOutputMixin, BaseEstimator
+):
     """Zero mean and unit standard deviation, each window by itself.
 
     Nothing is carried from one window to another, so nothing leaks from training
@@ -31,9 +34,14 @@ class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         What counts as flat: a channel (or window) whose standard deviation is at
         most `eps` times its largest absolute value, as of a dead electrode, becomes
         exact zeros. It is relative, so the unit of the recording does not matter.
+        In float32 it is at least 1.2e-7, the resolution of such numbers.
 
     Attributes
     ----------
+    n_dead_ : ndarray of shape (n_channels,)
+        In how many of the windows that `fit` saw each channel had no signal: its
+        range was at most `eps` times its largest absolute value.
+
     n_features_in_ : int
         Number of channels, or of time samples where `fit` saw a 2-D array.
 
@@ -84,7 +92,8 @@ class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         ValueError
             If `X` holds NaN or infinite values.
         """
-        as_recordings(X, estimator=self)
+        X = as_recordings(X, estimator=self)
+        self.n_dead_ = count_dead(X, self.eps)
         return self
 
     def transform(self, X):
@@ -110,9 +119,8 @@ class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = as_recordings(X, estimator=self, reset=False)
-        one_channel = not isinstance(X, list) and X.ndim == 2
-        axis = (-2, -1) if self.over == "window" and not one_channel else -1
-        return map_recordings(partial(standardise, axis=axis, eps=self.eps), X)
+        whole = self.over == "window"
+        return map_recordings(partial(standardise, eps=self.eps), X, whole=whole)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -121,14 +129,54 @@ class InstanceNorm(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def standardise(x, axis, eps):
-    """Zero mean and unit standard deviation over `axis`, in float64; flat is zero."""
+def standardise(x, out, eps):
+    """Zero mean and unit standard deviation of each row, in float64; flat is zero.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_samples)
+    out : ndarray of shape (n_rows, n_samples)
+        Is written.
+    eps : float
+    """
+    if x.size > BLOCK_SAMPLES:
+        _standardise_long(x, out, eps)
+        return
     # A constant divided by itself is exactly 1, and so is the mean of ones: without
     # this step rounding leaves a constant with a standard deviation above zero.
-    peak = np.max(np.abs(x), axis=axis, keepdims=True).astype(np.float64)
-    z = x / np.where(peak == 0, 1, peak)
-    z -= z.mean(axis=axis, keepdims=True)
-    sd = np.sqrt(np.mean(np.square(z), axis=axis, keepdims=True))
-    flat = sd <= eps
-    z *= np.where(flat, 0, 1 / np.where(flat, 1, sd))
-    return z
+    z = x / _peak(x)
+    z -= z.mean(axis=1, keepdims=True)
+    sd = np.sqrt(np.mean(np.square(z), axis=1, keepdims=True))
+    np.multiply(z, _inverse(sd, x.dtype, eps), out=out, casting="same_kind")
+
+
+def _standardise_long(x, out, eps):
+    """The same for one long row, in the order of numpy's sums, piece by piece."""
+    peak, n = _peak(x), x.shape[1]
+    mean = _pairwise_sum(lambda start, stop: x[:, start:stop] / peak, 0, n) / n
+    square = _pairwise_sum(
+        lambda start, stop: np.square(x[:, start:stop] / peak - mean), 0, n
+    )
+    inverse = _inverse(np.sqrt(square / n), x.dtype, eps)
+    for start in range(0, n, BLOCK_SAMPLES):
+        part = slice(start, start + BLOCK_SAMPLES)
+        out[:, part] = (x[:, part] / peak - mean) * inverse
+
+
+def _pairwise_sum(piece, start, stop):
+    """Sum of piece(start, stop), halved as numpy halves an array that it sums."""
+    if stop - start <= BLOCK_SAMPLES:
+        return piece(start, stop).sum(axis=1, keepdims=True)
+    half = (stop - start) // 2
+    middle = start + half - half % 8
+    return _pairwise_sum(piece, start, middle) + _pairwise_sum(piece, middle, stop)
+
+
+def _peak(x):
+    peak = np.maximum(x.max(axis=1, keepdims=True), -x.min(axis=1, keepdims=True))
+    return np.where(peak == 0, 1, peak).astype(np.float64)
+
+
+def _inverse(sd, dtype, eps):
+    flat = sd <= (max(eps, np.finfo(dtype).eps) if dtype == np.float32 else eps)
+    return np.where(flat, 0, 1 / np.where(flat, 1, sd))

@@ -1,12 +1,25 @@
 """Several arrays that belong together, cut into windows that stay paired."""
 
 import warnings
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from numbers import Integral, Real
+from fractions import Fraction
+from numbers import Integral, Rational, Real
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._ids import (
+    MISSING,
+    NUMBERS,
+    TEXT,
+    as_column,
+    kinds_of,
+    read_ids,
+    read_value,
+    refuse_mixture,
+)
+from ._labels import is_text, join_labels, majority, mark_labels, read_labels
 from ._recordings import as_recordings
 from ._window import count_windows, empty_windows, warn_empty
 
@@ -30,7 +43,7 @@ PROVENANCE = np.dtype(
         "stride": [Interval(Integral, 1, None, closed="left"), None],
         "purity": [Interval(Real, 0, 1, closed="both")],
         "impure": [StrOptions({"drop", "mark"})],
-        "impure_label": [Integral, str, None],
+        "impure_label": [Integral, str, bytes, None],
         "nan": [StrOptions({"raise", "drop"})],
         "rates": ["array-like", None],
         "return_provenance": ["boolean"],
@@ -64,8 +77,13 @@ def make_windows(
         - arrays of shape (n_joints, n_pose_times_i) are a signal, such as the pose,
           at a rate of its own;
         - 1-D arrays of shape (n_times_i,) are a label per sample, integers or
-          strings;
+          strings; so are columns (n_times_i, 1) of these, as MATLAB files give them,
+          and rows (1, n_times_i) of strings. Rows of integers, as long as the first
+          array, may as well be a signal of one channel and are refused: give labels
+          as 1-D arrays, a signal as floats;
         - scalars are facts of a recording, such as its user, repeated per window.
+
+        Labels and facts keep their type. Numbers and strings don't mix.
 
     size : int
         Length of a window in samples of the first array.
@@ -80,9 +98,10 @@ def make_windows(
     impure : {"drop", "mark"}, default="drop"
         Leave windows below `purity` out, or give them `impure_label`.
 
-    impure_label : int or str, default=None
+    impure_label : int, str or bytes, default=None
         What ``impure="mark"`` writes. None takes -1 among numbers and ``"impure"``
-        among strings.
+        among strings. Integers stay integers and bytes stay bytes, as long as need
+        be; among bools True and False become 1 and 0.
 
     nan : {"raise", "drop"}, default="raise"
         What to do about NaN and infinite values in the first array or a further
@@ -104,7 +123,8 @@ def make_windows(
         Signals as (n_windows, n_channels, n_samples) in their own unit, the rest as
         (n_windows,). float32 stays float32. A signal at `ratio` times the rate of
         the first has ``round(size * ratio)`` samples from ``round(start * ratio)``,
-        or one sample earlier where rounding up would run past its end. With
+        or one sample earlier where rounding up alone would run past its end; a window
+        that is not wholly there is left out. With
         `return_provenance` a structured array follows, with the fields `recording`
         (index), `start` and `stop` (samples of the first array) and `purity` (the
         least over the arrays of labels, NaN where there are none).
@@ -119,7 +139,8 @@ def make_windows(
     ValueError
         If the arrays do not belong together (other numbers of recordings, lengths
         further apart than 2 samples of the slower array), if a signal holds NaN or
-        infinite values, or if no window is left.
+        infinite values, if labels are missing (NaN, None) or mixed of numbers and
+        strings, if no type holds labels and mark, or if no window is left.
 
     See Also
     --------
@@ -145,7 +166,8 @@ def make_windows(
     >>> yw.tolist(), users.tolist()
     ([0, 0, 3, 5, 5], ['anna', 'anna', 'anna', 'ben', 'ben'])
     """
-    tracks = _read_tracks(arrays, finite=nan == "raise")
+    rates = _check_rates(rates, len(arrays))
+    tracks = _read_tracks(arrays, rates, finite=nan == "raise")
     _set_rates(tracks, rates, size)
     plan = _plan_windows(tracks, size, size if stride is None else stride)
     if nan == "drop":
@@ -167,27 +189,41 @@ class _Track:
     kind: str
     data: object
     lengths: np.ndarray | None = None
-    rate: tuple = (1, 1)
+    rate: Fraction = Fraction(1)
     size: int = 1
     votes: np.ndarray | None = None
     shares: np.ndarray | None = None
 
     def scale(self, n):
-        """`n` samples of the first array, in samples of this one."""
-        return np.rint(np.multiply(n, self.rate[0]) / self.rate[1]).astype(np.int64)
+        """`n` samples of the first array, in samples of this one; halves to even."""
+        whole, rest = _multiply(n, self.rate)
+        up = (2 * rest + whole % 2 > self.rate.denominator) & (rest > 0)
+        return (whole + up).astype(np.int64)
 
     def starts(self, plan):
         last = self.lengths[plan["recording"]] - self.size
         return np.minimum(self.scale(plan["start"]), last)
 
 
-def _read_tracks(arrays, finite):
+def _multiply(n, rate):
+    """Whole part of `n` times a fraction, and the numerator of what is left."""
+    n, largest = np.asarray(n), max(rate.numerator, rate.denominator)
+    if largest * (1 + int(n.max(initial=0))) >= 2**61:
+        n = n.astype(object)
+    product = n * rate.numerator
+    return product // rate.denominator, product % rate.denominator
+
+
+def _read_tracks(arrays, rates, finite):
     if not arrays:
         raise ValueError("make_windows needs at least one array.")
-    first = as_recordings(arrays[0], name="arrays[0]", finite=finite)
-    tracks = [_signal("arrays[0]", first)]
-    for j, array in enumerate(arrays[1:], start=1):
-        tracks.append(_read_track(array, f"arrays[{j}]", len(first), finite))
+    _check_entries(arrays[0], "arrays[0]")
+    data = as_recordings(arrays[0], name="arrays[0]", finite=finite, min_times=0)
+    first = _signal("arrays[0]", data)
+    tracks = [first]
+    for j, (array, rate) in enumerate(zip(arrays[1:], rates[1:]), start=1):
+        ratio = Fraction(1) if rate is None else _ratio(rate, rates[0])
+        tracks.append(_read_track(array, f"arrays[{j}]", first, ratio, finite))
     return tracks
 
 
@@ -197,67 +233,150 @@ def _signal(name, data):
     return _Track(name, "signal", data, np.array([x.shape[-1] for x in data]))
 
 
-def _read_track(array, name, n_recordings, finite):
-    if isinstance(array, str) or not hasattr(array, "__len__"):
-        raise ValueError(f"{name} has to hold one entry per recording, got {array!r}.")
-    if len(array) != n_recordings:
+def _check_entries(array, name):
+    is_list = hasattr(array, "__len__") and getattr(array, "ndim", 1) > 0
+    if not is_list or isinstance(array, (str, bytes, Mapping, Set)):
+        shown = array if np.isscalar(array) else f"a {type(array).__name__}"
         raise ValueError(
-            f"{name} has {len(array)} entries, but there are {n_recordings} recordings "
-            "in arrays[0]: each array needs one entry per recording."
+            f"{name} has to be a list, or an array, with one entry per recording, got "
+            f"{shown!r}."
         )
-    dims = {np.ndim(entry) for entry in array}
-    if dims == {2}:
-        return _signal(name, as_recordings(array, name=name, finite=finite))
-    if dims == {1}:
-        return _read_labels(array, name)
-    if dims == {0}:
-        return _Track(name, "fact", np.asarray(array))
+    if len(array) == 0:
+        raise ValueError(f"{name} is empty: give at least one recording.")
+
+
+def _read_track(array, name, first, ratio, finite):
+    _check_entries(array, name)
+    if len(array) != len(first.data):
+        raise ValueError(
+            f"{name} has {len(array)} entries, but there are {len(first.data)} "
+            "recordings in arrays[0]: each array needs one entry per recording."
+        )
+    entries = np.asarray(array, dtype=object) if hasattr(array, "iloc") else array
+    shapes = [np.shape(entry) for entry in entries]
+    dims = set(map(len, shapes))
+    if dims == {0} or (set(shapes) == {(1,)} and first.lengths.max() > 1 + TOLERANCE):
+        return _Track(name, "fact", _read_facts(array, name))
+    if dims == {2} and not _are_labels(entries, shapes, name, first, ratio):
+        return _signal(
+            name, as_recordings(entries, name=name, finite=finite, min_times=0)
+        )
+    if dims <= {1, 2}:
+        return _read_labels(entries, name)
     raise ValueError(
         f"The entries of {name} have {sorted(dims)} dimensions; expected 2 throughout "
         "for a signal, 1 for a label per sample, or 0 for a fact of each recording."
     )
 
 
-def _read_labels(array, name):
-    labels = [np.asarray(entry) for entry in array]
-    labels = [np.asarray(x.tolist()) if x.dtype == object else x for x in labels]
-    for i, x in enumerate(labels):
-        integral = x.dtype.kind in "biuUS" or (
-            x.dtype.kind == "f" and np.all(x % 1 == 0)
+def _read_facts(array, name):
+    """Facts in the type that numpy gives them, or as ids where it would change them."""
+    column = as_column(array, name)
+    if column.dtype != object:
+        return column
+    kinds = kinds_of(column)
+    refuse_mixture(kinds, column, name, "facts")
+    facts = np.asarray(array).reshape(len(column), -1)[:, 0]
+    if _are_same(facts, column):
+        return facts
+    return read_ids(column, name) if set(kinds) in ({TEXT}, {NUMBERS}) else column
+
+
+def _are_same(facts, column):
+    """Whether all are equal, and integers still integers."""
+    if facts.dtype.kind == "f" and all(isinstance(x, Integral) for x in column):
+        return False
+    return all(
+        kind == other and (kind == MISSING or one == two)
+        for (kind, one), (other, two) in zip(
+            map(read_value, facts), map(read_value, column)
         )
-        if not integral:
-            raise ValueError(
-                f"{name} has one {x.dtype} per sample in recording {i}, which are no "
-                "labels: labels are integers or strings. A signal of one channel needs "
-                "the shape (1, n_times)."
-            )
-    if len({x.dtype.kind in "US" for x in labels}) > 1:
+    )
+
+
+def _are_labels(entries, shapes, name, first, ratio):
+    """Whether 2-D entries are columns, or rows, of labels rather than signals."""
+    rows, columns = (np.array(lengths) for lengths in zip(*shapes))
+    kinds = {_kind(entry) for entry in entries if np.size(entry)}
+    if kinds == {"text"}:
+        return bool(np.all(rows == 1) or np.all(columns == 1))
+    as_labels = _Track(name, "labels", entries, rows, ratio)
+    if np.all(columns == 1) and rows.max() > 1:
+        return "other" not in kinds and bool(_close(as_labels, first).all())
+    as_labels.lengths, as_labels.rate = columns, Fraction(1)
+    is_array = isinstance(entries, np.ndarray) and entries.dtype != object
+    is_row = np.all(rows == 1) and kinds == {"integer"} and not is_array
+    if is_row and _close(as_labels, first).all():
+        raise ValueError(
+            f"{name} has integers of shape (1, n_times), one for each sample of "
+            "arrays[0]: these may be labels, or a signal of one channel. Give labels as "
+            "1-D arrays (labels.ravel()), a signal as floats (x.astype(float))."
+        )
+    return False
+
+
+def _kind(entry):
+    """What an entry holds: text, integers, floats that are whole, or something else."""
+    values = np.asarray(entry)
+    if values.dtype.kind == "O" and values.size:
+        values = np.asarray(values.ravel()[:1].tolist())
+    if values.dtype.kind in "UST":
+        return "text"
+    if values.dtype.kind in "biu":
+        return "integer"
+    is_whole = values.dtype.kind == "f" and np.all(values == np.rint(values))
+    return "whole" if is_whole else "other"
+
+
+def _read_labels(entries, name):
+    columns = [_upright(entry) for entry in entries]
+    labels = [read_labels(x, name, i) for i, x in enumerate(columns)]
+    if len({is_text(x) for x in labels if len(x)}) > 1:
         raise ValueError(f"{name} mixes labels that are strings with numbers.")
     return _Track(name, "labels", labels, np.array([len(x) for x in labels]))
 
 
+def _upright(entry):
+    """A row (1, n_times) as a column."""
+    shape = np.shape(entry)
+    if len(shape) == 2 and shape[0] == 1:
+        return np.asarray(entry, dtype=getattr(entry, "dtype", object)).T
+    return entry
+
+
 def _set_rates(tracks, rates, size):
-    rates = [None] * len(tracks) if rates is None else list(rates)
-    _check_rates(rates, len(tracks))
     first = tracks[0]
     first.size = size
     for track, rate in zip(tracks[1:], rates[1:]):
         if track.kind == "fact":
             continue
+        n_first = int(first.lengths.sum())
         if rate is not None:
-            track.rate = (rate, rates[0])
-        elif track.kind == "signal" and not _close(track, first).all():
-            track.rate = (track.lengths.sum(), first.lengths.sum())
+            track.rate = _ratio(rate, rates[0])
+        elif track.kind == "signal" and n_first and not _close(track, first).all():
+            track.rate = Fraction(int(track.lengths.sum()), n_first)
         _check_lengths(track, first, inferred=track.kind == "signal" and rate is None)
         track.size = int(track.scale(size))
         if track.size == 0:
             raise ValueError(
                 f"A window of size={size} samples of arrays[0] holds no sample of "
-                f"{track.name}, at {track.rate[0] / track.rate[1]:g} times its rate."
+                f"{track.name}, at {float(track.rate):g} times its rate."
             )
 
 
+def _ratio(rate, first):
+    """A rate over that of the first array, exactly; 59.94 / 1998 is 3 / 100."""
+    if isinstance(rate, Rational) and isinstance(first, Rational):
+        return Fraction(rate) / Fraction(first)
+    quotient = float(rate) / float(first)
+    simple = Fraction(quotient).limit_denominator(10**6)
+    if abs(float(simple) - quotient) <= 4 * np.finfo(float).eps * quotient:
+        return simple
+    return Fraction(float(rate)) / Fraction(float(first))
+
+
 def _check_rates(rates, n_arrays):
+    rates = [None] * n_arrays if rates is None else list(rates)
     if len(rates) != n_arrays:
         raise ValueError(
             f"rates has {len(rates)} entries for {n_arrays} arrays; give one rate in "
@@ -270,11 +389,12 @@ def _check_rates(rates, n_arrays):
         )
     if given and rates[0] is None:
         raise ValueError(f"rates needs the rate of arrays[0] too, got {rates}.")
+    return rates
 
 
 def _close(track, first):
     """Which recordings have the length in `track` that the one in `first` asks for."""
-    ratio = track.rate[0] / track.rate[1]
+    ratio = float(track.rate)
     slack = TOLERANCE * max(1, ratio) + 1e-6
     return np.abs(track.lengths - first.lengths * ratio) <= slack
 
@@ -282,7 +402,7 @@ def _close(track, first):
 def _check_lengths(track, first, inferred):
     if _close(track, first).all():
         return
-    ratio = _usual_ratio(track, first) if inferred else track.rate[0] / track.rate[1]
+    ratio = _usual_ratio(track, first) if inferred else float(track.rate)
     i = np.argmax(np.abs(track.lengths - first.lengths * ratio))
     raise ValueError(
         f"{track.name} has {track.lengths[i]} samples in recording {i}, where "
@@ -295,7 +415,10 @@ def _check_lengths(track, first, inferred):
 def _usual_ratio(track, first):
     """The ratio of rates that most recordings have, to tell which one is off."""
     same = np.abs(track.lengths - first.lengths) <= TOLERANCE
-    return 1.0 if same.mean() >= 0.5 else np.median(track.lengths / first.lengths)
+    if same.mean() >= 0.5 or not first.lengths.any():
+        return 1.0
+    filled = first.lengths > 0
+    return np.median(track.lengths[filled] / first.lengths[filled])
 
 
 def _plan_windows(tracks, size, stride):
@@ -316,9 +439,9 @@ def _plan_windows(tracks, size, stride):
 
 
 def _fits(track, plan):
+    """Which windows start in time; where rounding up made one late, it is undone."""
     last = track.lengths[plan["recording"]] - track.size
-    rounding = 0 if track.rate[0] == track.rate[1] else 1
-    return (last >= 0) & (track.scale(plan["start"]) <= last + rounding)
+    return (last >= 0) & (_multiply(plan["start"], track.rate)[0] <= last)
 
 
 def _per_recording(plan, n_recordings):
@@ -364,38 +487,10 @@ def _vote(tracks, plan):
         starts = _split(track.starts(plan), plan, len(track.data))
         pairs = [(x, s) for x, s in zip(track.data, starts) if len(s)]
         votes = [majority(x, s, track.size) for x, s in pairs]
-        track.votes, track.shares = map(np.concatenate, zip(*votes))
+        winners, shares = zip(*votes)
+        track.votes = join_labels(winners, track.name)
+        track.shares = np.concatenate(shares)
         plan["purity"] = np.fmin(plan["purity"], track.shares)
-
-
-def majority(labels, starts, size):
-    """Most frequent label of each window, and the share that it holds.
-
-    Labels come in runs, so that a label's count up to a sample is linear between the
-    runs' edges: the cost hardly depends on the number of samples.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (n_times,)
-    starts : integer ndarray of shape (n_windows,)
-    size : int
-
-    Returns
-    -------
-    winners : ndarray of shape (n_windows,)
-        The first in sort order where several are equally frequent.
-    shares : ndarray of shape (n_windows,)
-    """
-    edges = np.flatnonzero(np.append(True, labels[1:] != labels[:-1]))
-    classes, codes = np.unique(labels[edges], return_inverse=True)
-    edges = np.append(edges, len(labels))
-    counts = np.empty((len(classes), len(starts)))
-    for code in range(len(classes)):
-        held = np.append(0, np.cumsum(np.diff(edges) * (codes == code)))
-        counts[code] = np.interp(starts + size, edges, held)
-        counts[code] -= np.interp(starts, edges, held)
-    counts = np.rint(counts)
-    return classes[counts.argmax(axis=0)], counts.max(axis=0) / size
 
 
 def _drop_impure(tracks, plan, purity):
@@ -414,16 +509,9 @@ def _drop_impure(tracks, plan, purity):
 
 def _mark_impure(tracks, purity, label):
     for track in tracks:
-        if track.kind != "labels":
-            continue
-        text = track.votes.dtype.kind in "US"
-        mark = ("impure" if text else -1) if label is None else label
-        if isinstance(mark, str) != text:
-            raise ValueError(
-                f"impure_label={mark!r} does not go with the labels of {track.name}, "
-                f"which are {'strings' if text else 'numbers'}."
-            )
-        track.votes = np.where(track.shares < purity, np.asarray(mark), track.votes)
+        if track.kind == "labels":
+            impure = track.shares < purity
+            track.votes = mark_labels(track.votes, impure, label, track.name)
 
 
 def _cut(track, plan):

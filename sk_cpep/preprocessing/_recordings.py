@@ -5,13 +5,15 @@ from sklearn.utils import gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array, validate_data
 
+from ._origin import origin_of, with_origin
+
 FLOATS = (np.float64, np.float32)
 
-# Float64 copies are made of one block at a time: 32 MiB each.
-BLOCK_SAMPLES = 2**22
+# Float64 copies are made of one block of rows at a time: 2 MiB, near a core's cache.
+BLOCK_SAMPLES = 2**18
 
 
-def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True):
+def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True, min_times=1):
     """Read recordings, or windows, as floating-point arrays without a copy.
 
     Parameters
@@ -35,28 +37,41 @@ def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True):
     finite : bool, default=True
         Refuse NaN and infinite values.
 
+    min_times : {0, 1}, default=1
+        Least number of samples of a recording in a list. With 0 an empty one is
+        taken as one that is too short for a window.
+
     Returns
     -------
     X : list of ndarrays or ndarray
-        float32 and float64 are kept, everything else becomes float64.
+        float32 and float64 are kept, everything else becomes float64. Windows whose
+        origin is known keep it.
     """
-    if is_recording_list(X):
-        X = _read_list(X, name)
-        if estimator is not None:
-            validate_data(estimator, X=X[0].T, reset=reset, skip_check_array=True)
+    given = list(X) if _is_boxed(X) else X
+    if given is None or (isinstance(given, (list, tuple)) and len(given) == 0):
+        raise ValueError(
+            f"{name} holds no recordings, got {X!r}: 0 sample(s), while a minimum of 1 "
+            "is required. Expected a list of arrays of shape (n_channels, n_times)."
+        )
+    is_list = is_recording_list(given)
+    if is_list:
+        X = _read_list(given, name, min_times)
     else:
-        X = _read_array(X, name, estimator, reset)
+        X = with_origin(_read_array(given, name), origin_of(given))
+    names_and_number = X[0].T if is_list else given
+    if estimator is not None and not reset:
+        validate_data(estimator, X=names_and_number, reset=False, skip_check_array=True)
     if finite:
         check_finite(X, name)
+    if estimator is not None and reset:  # last: a fit that fails changes nothing
+        validate_data(estimator, X=names_and_number, skip_check_array=True)
     return X
 
 
 def is_recording_list(X):
     """Whether `X` is a sequence of 2-D arrays rather than one array."""
-    is_sequence = isinstance(X, (list, tuple)) or (
-        isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
-    )
-    return is_sequence and any(np.ndim(x) >= 2 for x in X)
+    is_sequence = isinstance(X, (list, tuple)) or _is_boxed(X)
+    return is_sequence and any(_ndim(x) >= 2 for x in X)
 
 
 def check_finite(X, name="X"):
@@ -75,14 +90,17 @@ def check_finite(X, name="X"):
     )
 
 
-def map_recordings(func, X, n_jobs=None):
-    """Apply `func` to each recording, or to blocks of the rows of an array.
+def map_recordings(func, X, n_jobs=None, *, whole=False):
+    """Apply `func` to blocks of rows: to channels, or to recordings as a whole.
+
+    A block has :data:`BLOCK_SAMPLES` samples, or one row where that is longer: it takes
+    a fraction of the memory of a long recording, and stays in a core's cache.
 
     Parameters
     ----------
     func : callable
-        Takes and returns an array of shape (..., n_times). It must treat the
-        rows of a 3-D or 2-D array independently of one another.
+        ``func(x, out)`` reads an array of shape (n_rows, n_samples) and writes another
+        of the same shape, each row independently of the others.
 
     X : list of ndarrays or ndarray
         What :func:`as_recordings` returned.
@@ -90,60 +108,162 @@ def map_recordings(func, X, n_jobs=None):
     n_jobs : int, default=None
         Number of threads.
 
+    whole : bool, default=False
+        A row is a recording, channel after channel, rather than a single channel.
+
     Returns
     -------
     Z : list of ndarrays or ndarray
-        As `X`, in the precision of `X`.
+        As `X`, in the precision of `X`, and of the same origin.
+
+    Raises
+    ------
+    ValueError
+        If a result is beyond the largest number of that precision.
     """
+    is_list = isinstance(X, list)
+    arrays = X if is_list else [np.asarray(X)]
+    out = [np.empty_like(x, order="C") for x in arrays]
+    blocks = [
+        block for x, z in zip(arrays, out) for block in _blocks(x, z, whole, is_list)
+    ]
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem")
-    if isinstance(X, list):
-        return parallel(delayed(_apply)(func, x, np.empty_like(x)) for x in X)
-    out = np.empty_like(X)
-    rows = max(1, BLOCK_SAMPLES // X[0].size)
-    parallel(delayed(_apply)(func, X[s], out[s]) for s in gen_batches(len(X), rows))
+    finite = parallel(delayed(_apply)(func, x, z) for x, z in blocks)
+    out = out if is_list else with_origin(out[0], origin_of(X))
+    if not all(finite):
+        _refuse_overflow(X, out)
     return out
+
+
+def _blocks(x, z, whole, is_list):
+    """Pairs of views, or of reads, of shape (n_rows, n_samples)."""
+    width = x.size // (1 if is_list else len(x)) if whole else x.shape[-1]
+    x, z = x.reshape(-1, width), z.reshape(-1, width)
+    rows = max(1, BLOCK_SAMPLES // width)
+    return [(x[s], z[s]) for s in gen_batches(len(x), rows)]
 
 
 def _apply(func, x, out):
-    out[...] = func(x)
-    return out
+    with np.errstate(over="ignore"):
+        func(x, out)
+    return not any(_count_nonfinite(out))
 
 
-def _read_list(X, name):
-    shapes = [np.shape(x) for x in X]
-    for i, shape in enumerate(shapes):
+def _refuse_overflow(X, Z):
+    i = next(i for i, z in enumerate(Z) if any(_count_nonfinite(z)))
+    raise ValueError(
+        f"Recording {i} holds values up to {np.max(np.abs(X[i])):.3g}, for which the "
+        f"result is beyond the largest {Z[i].dtype}. Give the recordings in a unit in "
+        "which their values are smaller."
+    )
+
+
+def count_dead(X, tolerance=0.0):
+    """In how many recordings each channel has no signal, nothing but a constant.
+
+    Parameters
+    ----------
+    X : list of ndarrays or ndarray
+        What :func:`as_recordings` returned.
+
+    tolerance : float, default=0.0
+        As of :func:`is_flat`.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_channels,)
+    """
+    if isinstance(X, list):
+        return np.sum([is_flat(x, tolerance) for x in X], axis=0)
+    return is_flat(X if X.ndim == 3 else X[:, np.newaxis], tolerance).sum(axis=0)
+
+
+def is_flat(x, tolerance=0.0):
+    """Whether rows hold a constant, up to the rounding of their precision.
+
+    Parameters
+    ----------
+    x : ndarray of shape (..., n_times)
+
+    tolerance : float, default=0.0
+        Range, as a share of the largest absolute value, up to which a row is flat: at
+        least twice the resolution of the precision of `x`.
+
+    Returns
+    -------
+    flat : bool ndarray of shape (...)
+    """
+    tolerance = max(tolerance, 2 * np.finfo(x.dtype).eps)
+    # Few rows that start flat go on so: the rest need not be read to the end.
+    flat = _is_flat(x[..., :8], tolerance)
+    flat[flat] = _is_flat(x[flat], tolerance)
+    return flat
+
+
+def _is_flat(x, tolerance):
+    low, high = x.min(axis=-1).astype(float), x.max(axis=-1).astype(float)
+    return high / 2 - low / 2 <= tolerance * np.maximum(-low, high) / 2
+
+
+def _is_boxed(X):
+    return isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+
+
+def _ndim(x):
+    try:
+        return np.ndim(x)
+    except ValueError:  # nested lists of unequal lengths
+        return 2
+
+
+def _read_list(X, name, min_times):
+    X = [_read_recording(x, i, name) for i, x in enumerate(X)]
+    n_channels = X[0].shape[:1]
+    for i, shape in enumerate(x.shape for x in X):
         if len(shape) != 2:
             raise ValueError(
                 f"{name} is a list, so each recording has to have the shape "
                 f"(n_channels, n_times), but recording {i} has the shape {shape}."
             )
-        if shape[0] != shapes[0][0]:
+        if shape[:1] != n_channels:
             raise ValueError(
                 f"All recordings need the same channels, but {name} has "
-                f"{shapes[0][0]} channels in recording 0 and {shape[0]} in recording "
+                f"{n_channels[0]} channels in recording 0 and {shape[0]} in recording "
                 f"{i}. A recording has the shape (n_channels, n_times)."
             )
-    return [
-        check_array(x, dtype=FLOATS, ensure_all_finite=False, input_name=f"{name}[{i}]")
-        for i, x in enumerate(X)
-    ]
+        if shape[0] == 0 or shape[1] < min_times:
+            raise ValueError(
+                f"recording {i} of {name} is empty, 0 feature(s): it has the shape "
+                f"{shape}, expected (n_channels, n_times) with at least one channel "
+                "and one sample. Leave it out."
+            )
+    return X
 
 
-def _read_array(X, name, estimator, reset):
+def _read_recording(x, i, name):
+    any_shape = dict(
+        ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_min_features=0
+    )
+    try:
+        return check_array(x, dtype=FLOATS, ensure_all_finite=False, **any_shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"recording {i} of {name} is no array: {error}") from error
+
+
+def _read_array(X, name):
     if isinstance(X, (list, tuple)) and len(set(map(np.shape, X))) > 1:
         raise ValueError(
             f"{name} is a list of unequally long entries that are not 2-D; each "
             "recording has to have the shape (n_channels, n_times), with 1 channel too."
         )
-    options = dict(dtype=FLOATS, allow_nd=True, ensure_all_finite=False)
-    if estimator is None:
-        X = check_array(X, input_name=name, **options)
-    else:
-        X = validate_data(estimator, X=X, reset=reset, **options)
-    if X.ndim > 3 or X.shape[-1] == 0:
+    X = check_array(
+        X, dtype=FLOATS, allow_nd=True, ensure_all_finite=False, input_name=name
+    )
+    if X.ndim > 3 or 0 in X.shape:
         raise ValueError(
             f"{name} has the shape {X.shape}; expected (n_recordings, n_channels, "
-            "n_times) or (n_windows, n_times), with at least one time sample."
+            "n_times) or (n_windows, n_times), with at least one channel and at least "
+            "one time sample: 0 feature(s), while a minimum of 1 is required."
         )
     return X
 
@@ -151,6 +271,6 @@ def _read_array(X, name, estimator, reset):
 def _count_nonfinite(x):
     # The sum is finite only where every value is, and allocates nothing.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(x.sum(dtype=np.float64)):
+        if np.isfinite(x.sum()):
             return 0, 0
     return np.count_nonzero(np.isnan(x)), np.count_nonzero(np.isinf(x))

@@ -5,15 +5,17 @@ from numbers import Integral
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from .._callback_support import CallbackSupportMixin, leaf_fit
+from ._frames import FrameOutputMixin
+from ._origin import Origin, with_origin
 from ._recordings import as_recordings
 
 
-class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
+class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
     """Cut recordings into windows.
 
     The windows of a recording start at 0, `stride`, 2 `stride`, ... as long as a
@@ -83,7 +85,8 @@ class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         ValueError
             If `X` holds NaN or infinite values.
         """
-        as_recordings(X, estimator=self)
+        X = as_recordings(X, estimator=self, min_times=0)
+        self._n_features_out = X[0].shape[0] if X[0].ndim == 2 else 1
         return self
 
     def transform(self, X):
@@ -100,7 +103,10 @@ class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
         -------
         X_windows : ndarray of shape (n_windows, n_channels, size)
             Windows in the unit of `X`, in the order of the recordings; float32 stays
-            float32, everything else becomes float64.
+            float32, everything else becomes float64. It knows how many rows are of
+            which recording, by which an encoder that gets it checks how EMG and pose
+            pair. What leaves rows in place keeps that: the package's own steps,
+            operations element by element, a choice of channels, a pickle.
 
         Warns
         -----
@@ -114,13 +120,34 @@ class Windower(CallbackSupportMixin, TransformerMixin, BaseEstimator):
             values: to leave windows out here would break the pairing with the pose.
         """
         check_is_fitted(self)
-        X = as_recordings(X, estimator=self, reset=False)
+        X = as_recordings(X, estimator=self, reset=False, min_times=0)
         recordings = X if isinstance(X, list) or X.ndim == 3 else X[:, np.newaxis]
         stride = self.size if self.stride is None else self.stride
         lengths = np.array([x.shape[-1] for x in recordings])
         counts = count_windows(lengths, self.size, stride)
         warn_empty(counts, lengths, self.size)
-        return cut_windows(recordings, counts, self.size, stride)
+        windows = cut_windows(recordings, counts, self.size, stride)
+        return with_origin(windows, Origin(counts, lengths, self.size, stride))
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the channels of the windows.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of what `fit` saw; None takes ``x0``, ``x1``, ...
+
+        Returns
+        -------
+        feature_names_out : ndarray of str of shape (n_channels,)
+            As `input_features`, or ``windower0`` for the one channel of windows that
+            were cut out of the rows of a 2-D array.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        if self._n_features_out == self.n_features_in_:
+            return names
+        return np.array(["windower0"], dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -176,5 +203,5 @@ def warn_empty(counts, lengths, size):
             f"{n_empty} of {len(counts)} recordings are too short for a window of "
             f"size={size} samples and give none; the shortest has {lengths.min()}.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -1,14 +1,18 @@
 """One training engine for every network of the package."""
 
-from ._batches import BatchIterator, WindowBatches, map_batches
+from ._batches import BatchIterator, WindowBatches
 from ._callbacks import EpochHook, StopTraining
 from ._checkpoint import Checkpoint, check_folder, first_generator
 from ._device import existing_device, resolve_device, resolve_precision, seeded
 from ._distributed import LaunchError, SingleProcess, resolve_processes
+from ._exact_products import exact_products
 from ._graph import GraphedStep
+from ._mapping import map_batches
+from ._new_module import new_module
 from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
 from ._one_at_a_time import one_fit_at_a_time
-from ._rows import fetch_rows, is_in_memory
+from ._own_state import own_state
+from ._rows import check_magnitude, fetch_rows, is_in_memory
 from ._step import TrainingStep
 from ._train import TrainingPlan, train
 
@@ -28,12 +32,16 @@ __all__ = [
     "TrainingStep",
     "WindowBatches",
     "check_folder",
+    "check_magnitude",
+    "exact_products",
     "existing_device",
     "fetch_rows",
     "first_generator",
     "is_in_memory",
     "map_batches",
+    "new_module",
     "one_fit_at_a_time",
+    "own_state",
     "resolve_device",
     "resolve_precision",
     "resolve_processes",

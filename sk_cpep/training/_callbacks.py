@@ -1,5 +1,6 @@
 """What happens around the epochs of a fit."""
 
+import dis
 import math
 from copy import deepcopy
 
@@ -14,14 +15,27 @@ class StopTraining(Exception):
 def is_stop(error):
     """Whether an exception ends a fit and keeps its result.
 
-    Besides :class:`StopTraining` it is the KeyboardInterrupt of skorch's EarlyStopping.
+    Besides :class:`StopTraining` it is the KeyboardInterrupt that skorch's
+    EarlyStopping raises; not a Ctrl-C that comes while code of skorch runs.
     """
-    if not isinstance(error, KeyboardInterrupt):
-        return isinstance(error, StopTraining)
+    if isinstance(error, StopTraining):
+        return True
     trace = error.__traceback__
+    if trace is None or not isinstance(error, KeyboardInterrupt):
+        return False
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
+    module = trace.tb_frame.f_globals.get("__name__", "")
+    return module.startswith("skorch.callbacks.") and is_raised(trace)
+
+
+def is_raised(trace):
+    """Whether a statement ``raise`` is what a traceback's frame was at.
+
+    A signal is handled between other instructions, or within a function in C.
+    """
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return dis.opname[instruction] == "RAISE_VARARGS"
 
 
 class LearningRate(Callback):
@@ -35,12 +49,19 @@ class FiniteLoss(Callback):
     """Stop a fit that diverges, with an error that says so."""
 
     def on_epoch_end(self, net, **kwargs):
-        loss = net.history[-1, "train_loss"]
-        if not math.isfinite(loss):
+        epoch = net.history[-1]
+        after = f"after epoch {len(net.history)}"
+        if not math.isfinite(epoch["train_loss"]):
             raise ValueError(
-                f"Training diverged: the loss is {loss} after epoch "
-                f"{len(net.history)}. Scale the input to unit variance (InstanceNorm), "
-                "or lower lr."
+                f"Training diverged: the loss is {epoch['train_loss']} {after}. Scale "
+                "the input to unit variance (InstanceNorm), or lower lr."
+            )
+        if not math.isfinite(epoch.get("valid_loss", 0.0)):
+            raise ValueError(
+                f"The validation loss is {epoch['valid_loss']} {after}, the training "
+                f"loss {epoch['train_loss']:.4g}: look for values that are far too "
+                "large among the windows that early_stopping sets aside. Scale the "
+                "input to unit variance (InstanceNorm), or lower lr."
             )
 
 
@@ -67,14 +88,19 @@ class StopEarly(Callback):
     def on_epoch_end(self, net, **kwargs):
         loss = net.history[-1, "valid_loss"]
         self.n_bad_ = 0 if loss < self.best_loss_ - self.tol else self.n_bad_ + 1
-        if loss < self.best_loss_:
-            self.best_loss_ = loss
-            self.best_weights_ = deepcopy(net.module_.state_dict())
+        self._keep_best(net)
         if self.n_bad_ >= self.patience:
             raise StopTraining
 
     def on_train_end(self, net, **kwargs):
+        self._keep_best(net)  # another callback may have ended the fit before this one
         net.module_.load_state_dict(self.best_weights_)
+
+    def _keep_best(self, net):
+        loss = net.history[-1, "valid_loss"]
+        if loss < self.best_loss_:
+            self.best_loss_ = loss
+            self.best_weights_ = deepcopy(net.module_.state_dict())
 
     def state_dict(self):
         """What the next epochs are compared with."""

@@ -92,8 +92,13 @@ def seeded(seed):
     """Seed torch's global generators inside, and leave them as they were.
 
     As they belong to the whole process, one thread at a time is inside.
+
+    Yields
+    ------
+    generator : torch.Generator
+        Another one on the CPU, of the same seed, from which nobody else draws.
     """
     devices = range(torch.cuda.device_count())
     with one_fit_at_a_time(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        yield
+        yield torch.Generator("cpu").manual_seed(seed)

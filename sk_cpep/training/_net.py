@@ -114,7 +114,8 @@ class LossNet(NeuralNet):
             self.generator_.manual_seed(self.seed)
         # A tensor a batch, kept to the end, would cut the heap into pieces too small
         # for the next batch: memory would grow with the windows.
-        losses, sizes = torch.empty(len(iterator), device=self.device), []
+        n, sizes = len(iterator), []
+        losses = torch.empty(n, dtype=torch.float32, device=self.device)
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)

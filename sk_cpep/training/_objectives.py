@@ -27,6 +27,9 @@ class Objective(nn.Module):
         """Loss of a batch, a scalar tensor."""
         return self.compute(*self.draw(*batch, generator=generator))
 
+    def constrain(self):
+        """Bring weights back to where they may be, after a step of the optimizer."""
+
 
 class Reconstruction(Objective):
     """Rebuild the hidden tokens of (augmented) windows.
@@ -100,6 +103,10 @@ class Alignment(Objective):
     def draw(self, x, p, generator=None):
         """Augment EMG (B, C, T); poses or their embeddings stay."""
         return (self.augment(x, generator) if self.training else x), p
+
+    def constrain(self):
+        """Keep the temperature from falling below its least."""
+        self.alignment.constrain()
 
     def compute(self, x, p):
         """Loss of a batch of EMG (B, C, T) and poses or their embeddings."""

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# The square root of the largest number in float32.
+LARGEST = float(np.sqrt(np.finfo(np.float32).max))
+
 
 def fetch_rows(array, rows, out=None):
     """Rows of an array-like as a float32 array.
@@ -22,22 +25,55 @@ def fetch_rows(array, rows, out=None):
     Raises
     ------
     ValueError
-        If the rows hold NaN or infinity. (Arrays in memory were checked as a whole.)
+        If the rows hold NaN, infinity or values that are too large. (Arrays in memory
+        were checked as a whole.)
     """
     if isinstance(array, np.ndarray):
         return _fetch_from_memory(array, rows, out)
     if hasattr(array, "__getitems__"):
-        batch = np.asarray(array.__getitems__(rows), dtype=np.float32)
+        batch = np.asarray(array.__getitems__(rows))
     else:  # in order, which is all that h5py datasets take
         order = np.argsort(rows)
-        batch = np.asarray(array[rows[order]], dtype=np.float32)[np.argsort(order)]
+        batch = np.asarray(array[rows[order]])[np.argsort(order)]
     if not np.isfinite(batch).all():
         n = int((~np.isfinite(batch)).any(axis=tuple(range(1, batch.ndim))).sum())
         raise ValueError(
             f"Input contains NaN or infinity: {n} of the {len(rows)} windows in this "
             "batch do. Drop those windows, or interpolate the gaps, before fitting."
         )
-    return _hand_over(batch, out)
+    check_magnitude(batch, "Input")
+    return _hand_over(batch.astype(np.float32, copy=False), out)
+
+
+def check_magnitude(X, name):
+    """Refuse finite values that float32 cannot hold or square.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+
+    name : str
+        What the error calls it.
+
+    Raises
+    ------
+    ValueError
+        If there are any. The message says how many, and where the first is.
+    """
+    if X.dtype.kind != "f" or X.size == 0:
+        return
+    if max(float(X.max()), -float(X.min())) <= LARGEST:
+        return
+    large = (np.abs(X) > LARGEST).reshape(len(X), -1).any(axis=1)
+    if not large.any():  # NaN, where the caller looked for none
+        return
+    first = int(large.argmax())
+    raise ValueError(
+        f"{name} has values that float32 cannot square: {np.count_nonzero(large)} of "
+        f"{len(X)} windows go beyond {LARGEST:.3g}, the first of them window {first} "
+        f"with {np.abs(X[first]).max():.6g}. Replace fill values, or scale the data to "
+        "unit variance (InstanceNorm)."
+    )
 
 
 def _fetch_from_memory(array, rows, out):

@@ -124,6 +124,8 @@ class TrainingStep:
         if self.gradient_clip is not None:
             clip_grad_norm_(self.module.parameters(), self.gradient_clip)
         self.optimizer.step()
+        if hasattr(self.module, "constrain"):
+            self.module.constrain()
         if self.computation is not None:
             self.computation.refresh()
 

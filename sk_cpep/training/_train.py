@@ -21,6 +21,7 @@ from ._callbacks import (
 from ._checkpoint import NoCheckpoint, SaveEpoch
 from ._distributed import SingleProcess
 from ._net import LossNet
+from ._own_state import own_state
 from ._shared_net import SharedNet
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -126,8 +127,10 @@ def train(
         valid_batches = windows.of_rows(valid_rows)
         count_batches(valid_batches, plan, cut, "to validate on ")
         valid = predefined_split(valid_batches)
+    with own_state(plan.device):
+        module.to(plan.device)
     net = _net_class(plan)(
-        module.to(plan.device),
+        module,
         dtype=plan.dtype,
         compile_step=plan.compile,
         full_batch=BatchIterator(batches, plan.batch_size, **cut).full_batch,
@@ -149,9 +152,10 @@ def train(
         device=str(plan.device),
         verbose=0,
         **_optimizer(plan),
-    ).initialize()
-    _run(net, batches, checkpoint or NoCheckpoint(), plan.processes)
-    plan.processes.share_weights(module)
+    )
+    with own_state(plan.device):
+        _run(net.initialize(), batches, checkpoint or NoCheckpoint(), plan.processes)
+        plan.processes.share_weights(module)
     module.eval()
     return [_epoch_record(epoch) for epoch in net.history]
 
@@ -198,12 +202,16 @@ def _optimizer(plan):
     graph = uses_graph(plan)  # the rate is read from the device at every replay
     return {
         "optimizer": OPTIMIZERS[plan.optimizer],
-        "lr": torch.tensor(plan.lr, device=plan.device) if graph else plan.lr,
+        "lr": _on_device(plan.lr, plan.device) if graph else plan.lr,
         "optimizer__capturable": graph,
         "optimizer__weight_decay": plan.weight_decay,
         "optimizer__fused": plan.device.type in ("cpu", "cuda"),
         "optimizer__param_groups": [("*log_scale", {"weight_decay": 0.0})],
     }
+
+
+def _on_device(number, device):
+    return torch.tensor(number, dtype=torch.float32, device=device)
 
 
 def _callbacks(plan, description, n_batches, extra, checkpoint):
@@ -249,6 +257,11 @@ def _was_stopped(net, batches):
     except (StopTraining, KeyboardInterrupt) as stop:
         if not is_stop(stop):
             raise
+        if "dur" not in net.history[-1]:
+            raise RuntimeError(
+                "A callback raised StopTraining within an epoch, of which half would "
+                "be kept: raise it in on_epoch_end."
+            ) from stop
         return True
     return False
 

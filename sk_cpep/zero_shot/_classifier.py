@@ -15,8 +15,11 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from .._all_or_nothing import all_or_nothing
+from .._ids import refuse_several_kinds
 from ..training import existing_device, resolve_device
 from ._embeddings import normalise, pose_encoder
+from ._encoder_state import check_unchanged, checksums_of
 from ._gallery import slices
 from ._nearest import NearestRows
 from ._votes import count_votes, shares
@@ -87,6 +90,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     nearer poses on average. Should that be equal too, the first in `classes_`
     wins. :meth:`predict` is always the largest column of :meth:`predict_proba`.
 
+    *The encoder.* It must embed poses as it did when the gallery was made. One that was
+    fitted again, exchanged, or whose weights were changed since then is refused, with a
+    ValueError, until :meth:`fit` is called again. If only what embeds EMG was changed,
+    as by training its head further, the gallery holds, and a warning says so once. (A
+    few values of each array are compared in every call, and all of them where PyTorch
+    counts a change: single weights that are set behind its back, by ``weight.data`` or
+    by numpy, may go unnoticed.)
+
     *New gestures.* A gesture with fewer than ``n_neighbors // 2 + 1`` poses can
     be outvoted by others whatever the query: give more poses or lower
     `n_neighbors`, which may be set on the fitted object.
@@ -138,6 +149,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.device = device
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, P, y):
         """Make the gallery of poses and their names.
@@ -164,6 +176,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(self.gallery_labels_)
         return self
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, P, y, classes=None):
         """Add poses to the gallery, of known gestures or of new ones.
@@ -274,12 +287,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     def _embed_poses(self, P, y, reset):
         """Unit embeddings (n, d) and labels (n,) of poses, all checked."""
         encoder = pose_encoder(self.encoder)
+        if not reset:
+            check_unchanged(self)
         if isinstance(y, (list, tuple)) and any(np.ndim(label) for label in y[:1]):
             raise ValueError(
                 "y must hold one label per window, but its first entry is an array. "
                 "make_windows(P, y, size=...) turns labels per sample into labels per "
                 "window."
             )
+        refuse_several_kinds(y, "y")
         if isinstance(P, np.ndarray) or not _is_windows(P):
             P, y = validate_data(self, P, y, reset=reset, allow_nd=True)
         else:
@@ -298,12 +314,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
                 f"in {self.gallery_embeddings_.shape[1]}: was the encoder exchanged "
                 "since fit? Fit again with the present one."
             )
+        if reset:
+            self._encoder_checksums = checksums_of(self.encoder)
         return Z, y
 
     def _embed_emg(self, X):
         """Unit embeddings (n, d) of EMG windows."""
         check_is_fitted(self)
         pose_encoder(self.encoder)
+        check_unchanged(self)
         if not _is_windows(X):
             X = self._check_2d(X)
         Z = normalise(self.encoder.transform(X))
@@ -365,6 +384,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
 def _union(labels, more):
     """Labels of both arrays; unlike plain concatenation, 1 and '1' do not mix."""
+    refuse_several_kinds(more, "classes")
     more = column_or_1d(more)
     unique_labels(labels, more)
     return np.unique(np.concatenate([labels, more]))

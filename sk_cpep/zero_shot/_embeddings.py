@@ -12,22 +12,24 @@ from ._gallery import slices
 _CHUNK_SIZE = 2**20
 
 
-def _last_step(encoder):
-    """Look through FrozenEstimator, Pipeline and searches for the last step."""
+def steps_of(encoder):
+    """The steps in order, in whatever FrozenEstimator, Pipeline and search they are."""
+    before = []
     while True:
         if isinstance(encoder, FrozenEstimator):
             encoder = encoder.estimator
         elif isinstance(encoder, Pipeline):
+            before += [step for _, step in encoder.steps[:-1]]
             encoder = encoder.steps[-1][1]
         elif hasattr(encoder, "best_estimator_"):
             encoder = encoder.best_estimator_
         else:
-            return encoder
+            return [*before, encoder]
 
 
 def pose_encoder(encoder):
     """Return the fitted step of `encoder` that embeds poses."""
-    step = _last_step(encoder)
+    step = steps_of(encoder)[-1]
     if not (hasattr(step, "transform_pose") and hasattr(encoder, "transform")):
         raise TypeError(
             "ZeroShotClassifier needs an encoder with transform(X) for EMG and "
@@ -46,7 +48,7 @@ def pose_encoder(encoder):
 
 def _check_encoder_fitted(encoder):
     """Raise NotFittedError, with the way out, for an encoder not fitted yet."""
-    step = _last_step(encoder)
+    step = steps_of(encoder)[-1]
     if not hasattr(step, "fit"):
         return
     try:

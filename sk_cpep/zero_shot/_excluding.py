@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._ids import read_alike
+
 
 def predict_excluding(classifier, X, gallery_groups, query_groups):
     """Name the gesture in each EMG window by the nearest poses of other groups.
@@ -14,10 +16,10 @@ def predict_excluding(classifier, X, gallery_groups, query_groups):
     X : array-like of shape (n_windows, n_channels, n_times)
         EMG windows.
 
-    gallery_groups : ndarray of shape (n_gallery,)
+    gallery_groups : array-like of shape (n_gallery,)
         Group of each pose, such as its recording.
 
-    query_groups : ndarray of shape (n_windows,)
+    query_groups : array-like of shape (n_windows,)
         Group of each window. The poses of this group have no vote on it: as many
         others as `n_neighbors` have, or all others where there are fewer.
 
@@ -29,8 +31,12 @@ def predict_excluding(classifier, X, gallery_groups, query_groups):
     Raises
     ------
     ValueError
-        If the gallery holds nothing but a window's own group.
+        If the gallery holds nothing but a window's own group, or groups are missing
+        or of two kinds, numbers and text.
     """
+    gallery_groups, query_groups = read_alike(
+        {"gallery_groups": gallery_groups, "query_groups": query_groups}
+    )
     Z = classifier._embed_emg(X)
     both = np.concatenate([gallery_groups, query_groups])
     codes = np.unique(both, return_inverse=True)[1].astype(np.int32)

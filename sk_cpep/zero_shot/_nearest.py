@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..training import own_state
 from ._gallery import DistinctGallery, Gallery, slices
-from ._precision import full_precision
 from ._shortlist import GROUP, Shortlist
 
 # Queries of a block, at most: on a CPU, and elsewhere.
@@ -80,7 +80,7 @@ class NearestRows:
         """
         result = np.full((len(Q), self.k), -np.inf), np.full((len(Q), self.k), -1)
         queries = np.arange(len(Q))
-        with full_precision(self._gallery.device):
+        with own_state(self._gallery.device):
             crowded = self._fill_in(result, Q, groups, queries, self._gallery)
         if len(crowded):
             self._fill_in(result, Q, groups, crowded, self._distinct)

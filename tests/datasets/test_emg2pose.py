@@ -8,6 +8,7 @@ import threading
 import h5py
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.dummy import DummyClassifier
@@ -148,6 +149,8 @@ def test_reference_windows(corpus):
         ({"generalization": "user_stage"}, [4, 6]),
         ({"users": ["a"], "stages": "ShakaVulcanPeace"}, [2]),
         ({"users": np.array(["c", "b"])}, [3, 4, 5, 6]),
+        ({"users": np.array([b"c", b"b"])}, [3, 4, 5, 6]),
+        ({"users": pd.Categorical(["c", "b"])}, [3, 4, 5, 6]),
     ],
 )
 def test_selections(corpus, asked, expected):
@@ -169,6 +172,9 @@ def test_selections(corpus, asked, expected):
         ),
         ({"stages": "Shaka"}, r"stage: \['Shaka'\] given"),
         ({"sides": []}, r"side: \[\] given"),
+        ({"users": ["a", None]}, "user has 1 missing value"),
+        ({"users": ["a", 1]}, "user mixes ids"),
+        ({"users": [1]}, r"user: \[1\] given, expected of \['a', 'b'"),
         (
             {"split": "train", "users": "b"},
             "None of the 9 recordings has .*'user': 'b'",

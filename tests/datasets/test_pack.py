@@ -71,7 +71,8 @@ def raw(corpus):
 def bandpass_notch(emg):
     band = butter(4, [2, 250], "bandpass", fs=2000, output="sos")
     sos = np.vstack([band, tf2sos(*iirnotch(60, 30, fs=2000))])
-    return sosfiltfilt(sos, emg.astype(np.float64))
+    padlen = BandpassNotch(2, 250, 60).fit(emg).n_ringing_
+    return sosfiltfilt(sos, emg.astype(np.float64), padtype="even", padlen=padlen)
 
 
 def test_emg_is_filtered_whole_and_then_cut(pack, raw):

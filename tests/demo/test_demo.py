@@ -221,6 +221,11 @@ def test_people_held_out():
     users = np.array([7, 2, 2, 9, 4])
     assert choose_test_users(users, TINY, None).tolist() == [7, 9]
     assert choose_test_users(users, TINY, [4, 2, 4]).tolist() == [2, 4]
+    assert choose_test_users(users * 1.0, TINY, [4, 2.0, True + 3]).tolist() == [2, 4]
+    with pytest.raises(
+        ValueError, match="people recorded holds numbers.*test_users text"
+    ):
+        choose_test_users(users, TINY, ["4"])
     few = choose_test_users(users, replace(TINY, n_test_users=20), None)
     assert few.tolist() == [7, 9]
     assert choose_test_users(users[1:4], TINY, None).tolist() == [9]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -383,9 +384,30 @@ def test_temperature_may_be_fixed(windows, small_cpep):
     assert_allclose(cpep.fit(*windows[:2]).temperature_, 0.1, rtol=1e-5)
 
 
-def test_temperature_is_at_least_a_hundredth(windows, small_cpep):
-    cpep = small_cpep(temperature=1e-4).fit(*windows[:2])
-    assert_allclose(cpep.temperature_, 0.01, rtol=1e-5)
+@pytest.mark.parametrize("temperature", [1e-4, 0.00999, 0.01])
+def test_a_learned_temperature_starts_at_a_hundredth_and_rises(
+    windows, small_cpep, temperature
+):
+    # Pairs of noise are told apart best at a high temperature.
+    X, P = windows[0], np.random.default_rng(1).permutation(windows[1])
+    cpep = small_cpep(temperature=temperature, max_epochs=8).fit(X, P)
+    assert cpep.temperature_ > 0.0105
+    still = small_cpep(temperature=temperature, lr=1e-12, max_epochs=1).fit(X, P)
+    assert_allclose(still.temperature_, 0.01, rtol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 0.005, 0.2])
+def test_a_fixed_temperature_is_trained_with(windows, small_cpep, temperature):
+    fixed = dict(temperature=temperature, learn_temperature=False)
+    start = dict(lr=1e-12, batch_size=20, max_epochs=1, channel_rotation=0)
+    cpep = small_cpep(**fixed, **start).fit(*windows[:2])
+    assert_allclose(cpep.temperature_, temperature, rtol=1e-5)
+    U = cpep.transform(windows[0]).astype(np.float64)
+    V = cpep.transform_pose(windows[1]).astype(np.float64)
+    s = U @ V.T / temperature
+    rows, columns = (logsumexp(s, axis=axis) - np.diag(s) for axis in (1, 0))
+    loss = cpep.history_["alignment"][0]["train_loss"]
+    assert_allclose(loss, (rows.mean() + columns.mean()) / 2, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

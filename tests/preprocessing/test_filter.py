@@ -49,10 +49,11 @@ def test_causal_is_the_filters_one_after_another(recordings):
 
 
 def test_zero_phase_is_forwards_and_backwards(recordings):
-    filtered = BandpassNotch(20, 450, 60).fit_transform(recordings)
+    estimator = BandpassNotch(20, 450, 60).fit(recordings)
     sos = np.vstack(reference_sections(20, 450, [60]))
-    for x, z in zip(recordings, filtered):
-        assert_allclose(z, signal.sosfiltfilt(sos, x), atol=1e-12)
+    mirrored = dict(padtype="even", padlen=estimator.n_ringing_)
+    for x, z in zip(recordings, estimator.transform(recordings)):
+        assert_array_equal(z, signal.sosfiltfilt(sos, x, **mirrored))
 
 
 @pytest.mark.parametrize("phase, passes", [("zero", 2), ("causal", 1)])
@@ -172,8 +173,8 @@ def test_recordings_shorter_than_the_padding(n_times):
     z = BandpassNotch().fit_transform([x])[0]
     assert z.shape == x.shape and np.isfinite(z).all()
     sos = np.vstack(reference_sections(2, 250, [60]))
-    padlen = min(n_times - 1, 33)
-    assert_allclose(z, signal.sosfiltfilt(sos, x, padlen=padlen), atol=1e-10)
+    mirrored = dict(padtype="even", padlen=n_times - 1)
+    assert_allclose(z, signal.sosfiltfilt(sos, x, **mirrored), atol=1e-10)
 
 
 def test_tuples_and_object_arrays_are_lists_of_recordings(recordings):
@@ -264,8 +265,25 @@ def test_nan_in_an_array_is_placed_too():
         (np.zeros((2, 3, 4, 5)), r"shape \(2, 3, 4, 5\)"),
         (np.zeros((2, 3, 0)), "at least one time sample"),
         ([np.zeros((2, 50)), np.zeros((2, 0))], "0 feature"),
+        ([np.zeros((2, 50)), np.zeros((2, 0))], r"recording 1 .*shape \(2, 0\)"),
+        ([np.zeros((0, 50))] * 2, r"recording 0 .*\(0, 50\).*at least one channel"),
+        (np.zeros((2, 0, 50)), r"shape \(2, 0, 50\).*0 feature"),
+        ([], "no recordings"),
+        (None, "no recordings"),
+        (np.empty(0, dtype=object), "no recordings"),
+        ([np.zeros((2, 50)), None], "recording 1 has the shape"),
+        ([[[0, 1]], [[0, "a"]]], "recording 1 of X is no array"),
+        ([[[0, 1], [2, 3]], [[0, 1], [2]]], "recording 1 of X is no array"),
     ],
 )
 def test_refuses_what_is_no_recordings(X, message):
     with pytest.raises(ValueError, match=message):
         BandpassNotch().fit(X)
+
+
+@pytest.mark.parametrize(
+    "notch", [[[50]], ["50"], [True, False], [None], {50}, np.array(["50"]), [50 + 0j]]
+)
+def test_what_is_no_frequency(notch):
+    with pytest.raises(ValueError, match="notch must be a frequency in Hz or a list"):
+        BandpassNotch(notch=notch).fit(np.ones((1, 2, 9)))

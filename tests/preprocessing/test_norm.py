@@ -111,3 +111,39 @@ def test_refuses_nan_and_unknown_parameters(X):
     X[4, 0, :3] = np.nan
     with pytest.raises(ValueError, match="3 NaN .* the first is recording 4"):
         estimator.transform(X)
+
+
+def test_float32_constants_up_to_rounding_are_flat(X):
+    x = np.full((1, 2, 500), 2047.3, dtype=np.float32)
+    x[0, 1, ::2] = np.nextafter(x[0, 0, 0], np.float32(3000))
+    assert_array_equal(InstanceNorm().fit_transform(x), 0)
+    assert InstanceNorm().fit(x).n_dead_.tolist() == [1, 1]
+
+
+def test_a_dead_channel_among_others_over_the_window(X):
+    X[:, 1] = 0
+    Z = InstanceNorm("window").fit_transform(X)
+    assert_allclose(Z, zscore(X, (-2, -1)), atol=1e-12)
+    assert_array_equal(np.ptp(Z[:, 1], axis=1), 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("over, axis", [("channel", -1), ("window", (-2, -1))])
+def test_long_recordings_are_normalised_as_short_ones(monkeypatch, over, axis, dtype):
+    x = np.random.default_rng(0).normal(3, size=(1, 3, 10_007)).astype(dtype)
+    whole = InstanceNorm(over).fit_transform(x)
+    assert_allclose(whole, zscore(x, axis), rtol=1e-5, atol=1e-6)
+    for size in (1000, 8192):
+        monkeypatch.setattr("sk_cpep.preprocessing._recordings.BLOCK_SAMPLES", size)
+        monkeypatch.setattr("sk_cpep.preprocessing._norm.BLOCK_SAMPLES", size)
+        # Older versions of numpy sum in another order.
+        rtol = np.finfo(dtype).eps
+        found = InstanceNorm(over).fit_transform(x)
+        assert_allclose(found, whole, rtol=8 * rtol, atol=8 * rtol)
+
+
+@pytest.mark.parametrize("value", [1e308, 1e-308])
+def test_values_near_the_limits_of_float64(X, value):
+    x = np.round(X / np.abs(X).max(), 3)
+    expected = InstanceNorm().fit_transform(x)
+    assert_allclose(InstanceNorm().fit_transform(x * value), expected, atol=1e-12)

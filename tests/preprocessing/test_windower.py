@@ -76,6 +76,16 @@ def test_all_short_is_an_error(recordings):
         Windower(51).fit_transform(recordings)
 
 
+@pytest.mark.parametrize("n_times", [0, 1])
+def test_an_empty_recording_is_too_short(recordings, n_times):
+    given = [recordings[0], np.zeros((3, n_times), dtype=np.float32), recordings[1]]
+    with pytest.warns(UserWarning, match=f"1 of 3 .*shortest has {n_times}"):
+        W = Windower(10).fit_transform(given)
+    assert_array_equal(W, brute_force([given[0], given[2]], 10, 10))
+    with pytest.raises(ValueError, match="all 2 recordings are too short"):
+        Windower(10).fit_transform([given[1]] * 2)
+
+
 def test_nan_is_refused_with_counts(recordings):
     estimator = Windower(10).fit(recordings)
     recordings[1][0, :2] = np.nan

@@ -4,7 +4,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sk_cpep.training import BatchIterator, WindowBatches, map_batches
+from sk_cpep.training import BatchIterator, WindowBatches
 
 CPU = torch.device("cpu")
 
@@ -152,36 +152,6 @@ def test_nan_in_a_lazy_batch(bad):
     iterator = BatchIterator(WindowBatches(Lazy(X), device=CPU), 3)
     with pytest.raises(ValueError, match="NaN or infinity: 2 of the 3 windows"):
         list(iterator)
-
-
-def test_map_batches():
-    X = np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
-    lazy = Lazy(X)
-    sizes = []
-
-    def double_sum(x, w):
-        sizes.append(len(x))
-        assert torch.is_inference_mode_enabled()
-        return 2 * x.sum(dim=(1, 2)) + w[:, 0, 0]
-
-    result = map_batches(double_sum, lazy, numbered(11), device=CPU, batch_size=4)
-    expected = 2 * X.sum(axis=(1, 2), dtype=np.float64) + np.arange(11)
-    np.testing.assert_allclose(result, expected, rtol=1e-5)
-    assert sizes == [4, 4, 3]
-    assert result.dtype == np.float32
-
-
-def test_map_batches_of_one():
-    shapes = []
-
-    def total(x):
-        shapes.append(x.shape)
-        return x.sum(dim=(1, 2))
-
-    options = dict(device=CPU, batch_size=3)
-    assert map_batches(total, numbered(4), **options).tolist() == [0, 1, 2, 3]
-    assert map_batches(total, numbered(8)[5:6], **options).tolist() == [5]
-    assert shapes == [(3, 1, 1), (2, 1, 1), (2, 1, 1)]
 
 
 def test_the_array_is_not_written_to():

@@ -11,7 +11,6 @@ from numpy.testing import assert_array_equal
 from sk_cpep.zero_shot import _nearest, _shortlist
 from sk_cpep.zero_shot._gallery import Gallery, first_copies
 from sk_cpep.zero_shot._nearest import NearestRows
-from sk_cpep.zero_shot._precision import _highest_precision, full_precision
 
 
 @pytest.fixture
@@ -219,53 +218,7 @@ def test_memory_is_bounded():
     assert peak < limit < 4 * n_queries * n_gallery / 2**20
 
 
-def test_full_precision_inside_and_the_setting_after():
-    device = torch.device("cpu")
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("high")
-        with full_precision(device):
-            inside = torch.backends.mkldnn.matmul.fp32_precision
-        assert inside == "ieee"
-        assert torch.get_float32_matmul_precision() == "high"
-        with _highest_precision():
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "high"
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def test_a_general_setting_stays_in_charge():
-    backends = torch.backends
-    if not hasattr(backends, "fp32_precision"):
-        pytest.skip("torch 2.8 has one setting, which the test above is about")
-    before = backends.fp32_precision
-    try:
-        backends.mkldnn.matmul.fp32_precision = "none"
-        backends.fp32_precision = "tf32"
-        with full_precision(torch.device("cpu")):
-            assert backends.mkldnn.matmul.fp32_precision == "ieee"
-        assert backends.mkldnn.matmul.fp32_precision == "tf32"
-        backends.fp32_precision = "ieee"
-        assert backends.mkldnn.matmul.fp32_precision == "ieee"
-    finally:
-        backends.fp32_precision = before
-
-
 def test_autocast_changes_nothing():
     Q, G = HARD["nearly collapsed"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         check(Q, G, 10)
-
-
-@pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="needs CUDA; the same search is tested on the CPU by the tests above",
-)
-@pytest.mark.parametrize("name", HARD)
-def test_cuda(name):
-    Q, G = HARD[name]
-    rng = np.random.default_rng(0)
-    groups = rng.integers(4, size=len(Q)), rng.integers(5, size=len(G))
-    check(Q, G, 10, device="cuda")
-    check(Q, G, 300, groups, device="cuda")

@@ -1,0 +1,84 @@
+"""Which windows are set aside to validate on, where not each alone is drawn."""
+
+import numpy as np
+
+from ..preprocessing._origin import origin_of
+from ._windows import is_lazy, read_groups
+
+
+def recordings_of(*arrays):
+    """The recording of each window, as the first array that knows it says, or None.
+
+    Parameters
+    ----------
+    *arrays : array-likes
+        Windows as they were given, before they are read.
+    """
+    for windows in arrays:
+        origin = origin_of(windows)
+        if origin is not None:
+            return origin.recordings
+        recordings = getattr(windows, "recordings", None)
+        if is_lazy(windows) and np.shape(recordings) == (windows.shape[0],):
+            return np.asarray(recordings)
+    return None
+
+
+def read_sets(validation_groups, X, groups, recordings):
+    """What windows are set aside together, or None where each is by itself.
+
+    Parameters
+    ----------
+    validation_groups : array-like of shape (n_windows,) or None
+        Comes first.
+
+    X : array-like of shape (n_windows, ...)
+
+    groups : array of shape (n_windows,) or None
+        Comes second.
+
+    recordings : array of shape (n_windows,) or None
+        Come last; one of all windows, or one of each, tells nothing.
+
+    Returns
+    -------
+    sets : array of shape (n_windows,) or None
+    """
+    if validation_groups is not None:
+        return read_groups(validation_groups, X, name="validation_groups")
+    if groups is not None or recordings is None:
+        return groups
+    alike = len(np.unique(recordings)) in (1, len(recordings))
+    return None if alike else recordings
+
+
+def held_out_rows(sets, plan, rng):
+    """Rows to validate on, of whole sets drawn at random; None leaves it open.
+
+    Parameters
+    ----------
+    sets : array of shape (n_windows,) or None
+        Of :func:`read_sets`.
+
+    plan : TrainingPlan
+
+    rng : numpy.random.RandomState
+        Nothing is drawn where None is returned.
+    """
+    if sets is None or not plan.early_stopping:
+        return None
+    names, members = np.unique(sets, return_inverse=True)
+    order = rng.permutation(len(names))
+    n_windows = np.cumsum(np.bincount(members)[order])
+    n_valid = max(
+        round(len(names) * plan.validation_fraction),
+        1 + np.searchsorted(n_windows, plan.smallest_batch),
+    )
+    if n_valid >= len(names):
+        raise ValueError(
+            f"early_stopping with validation_fraction={plan.validation_fraction} sets "
+            f"{n_valid} of {len(names)} groups aside and leaves none to train on. Give "
+            "windows of more people or recordings, other validation_groups (or, where "
+            "it is groups, groups=None), or early_stopping=False."
+        )
+    return np.flatnonzero(np.isin(members, order[:n_valid]))

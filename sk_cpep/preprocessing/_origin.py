@@ -1,0 +1,132 @@
+"""Windows that know which recordings they were cut from."""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+_N_LOOKED_AT = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The recordings that windows were cut from, one after the other.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_recordings,)
+        Windows of each.
+
+    lengths : ndarray of shape (n_recordings,)
+        Samples of each.
+
+    size, stride : int
+        Of the windows, in samples.
+    """
+
+    counts: np.ndarray
+    lengths: np.ndarray
+    size: int
+    stride: int
+
+    @property
+    def recordings(self):
+        """Index of the recording of each window."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+
+class CutWindows(np.ndarray):
+    """Windows whose rows are, in order, those that `origin` tells of.
+
+    It goes with what leaves each row where it is: operations element by element, a
+    copy, another type, some of the channels or samples, a pickle. All else that is
+    made of them is of unknown origin, None; and so are they, once anything else has
+    changed them in place.
+    """
+
+    _origin = _seal = None
+
+    @property
+    def origin(self):
+        """The :class:`Origin`, or None."""
+        return (
+            None if self._origin is None or self._seal != _seal(self) else self._origin
+        )
+
+    @origin.setter
+    def origin(self, origin):
+        self._origin = origin
+        self._seal = None if origin is None else _seal(self)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+        is_elementwise = method == "__call__" and ufunc.signature is None
+        origin = _common_origin(inputs) if is_elementwise else None
+        kwargs = {name: _plain(value) for name, value in kwargs.items()}
+        if out:
+            kwargs["out"] = tuple(map(_plain, out))
+        result = getattr(ufunc, method)(*map(_plain, inputs), **kwargs)
+        for array in out:
+            if isinstance(array, CutWindows):
+                array.origin = origin
+        return out[0] if len(out) == 1 else with_origin(result, origin)
+
+    def __getitem__(self, key):
+        part = super().__getitem__(key)
+        if part.ndim == 3 and _takes_all_rows(key):
+            return with_origin(part, self.origin)
+        return part
+
+    def __setitem__(self, key, value):
+        self.origin = None
+        super().__setitem__(key, value)
+
+    def copy(self, order="C"):
+        return with_origin(super().copy(order), self.origin)
+
+    def astype(self, *args, **kwargs):
+        return with_origin(super().astype(*args, **kwargs), self.origin)
+
+    def __reduce__(self):
+        return with_origin, (_plain(self), self.origin)
+
+
+def with_origin(windows, origin):
+    """Windows as they are, that know their origin if it is not None."""
+    if origin is None or not isinstance(windows, np.ndarray):
+        return windows
+    if windows.ndim != 3 or not windows.size or len(windows) != origin.counts.sum():
+        return windows
+    windows = windows.view(CutWindows)
+    windows.origin = origin
+    return windows
+
+
+def origin_of(windows):
+    """Where windows were cut from, None where that is not known."""
+    return windows.origin if isinstance(windows, CutWindows) else None
+
+
+def _seal(windows):
+    """A checksum of some samples of each row, by which other rows are told."""
+    times = np.linspace(0, windows.shape[-1] - 1, _N_LOOKED_AT).astype(int)
+    return windows.shape, zlib.crc32(_plain(windows)[..., times].tobytes())
+
+
+def _plain(array):
+    return np.asarray(array) if isinstance(array, CutWindows) else array
+
+
+def _common_origin(arrays):
+    """The origin that all windows among some arrays have."""
+    origins = [array.origin for array in arrays if isinstance(array, CutWindows)]
+    first = origins[0] if origins else None
+    return first if all(origin is first for origin in origins) else None
+
+
+def _takes_all_rows(key):
+    """Whether an index of windows leaves each row where it is."""
+    if not isinstance(key, tuple) or len(key) > 3:
+        return False
+    rows, *others = key
+    is_full = isinstance(rows, slice) and rows == slice(None)
+    return is_full and not any(other is None for other in others)
