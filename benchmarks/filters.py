@@ -29,7 +29,7 @@ from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt, tf2sos
 from sk_cpep.preprocessing import BandpassNotch
 
 from .limits import copy_bandwidth
-from .table import Table, finish
+from .table import Table, finish, table_file
 from .timing import in_turn, median_ratio, seconds_of
 
 SFREQ, LOW, HIGH, NOTCH, ORDER, QUALITY = 2000.0, 2.0, 250.0, 60.0, 4, 30.0
@@ -138,7 +138,9 @@ def main(argv=None):
     parser.add_argument(
         "--hour", type=float, default=3600.0, help="seconds of the long recording"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--json", type=table_file, metavar="FILE", help="write the figures there too"
+    )
     args = parser.parse_args(argv)
     finish(measure(args), args.json)
 

@@ -34,7 +34,7 @@ from sk_cpep.datasets import (
 )
 
 from .limits import copy_bandwidth
-from .table import Table, finish
+from .table import Table, finish, table_file
 from .timing import in_turn
 
 POSE_STEP = 10
@@ -199,7 +199,9 @@ def main(argv=None):
     parser.add_argument(
         "--compression", choices=["none", "gzip", "lzf"], default="none"
     )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--json", type=table_file, metavar="FILE", help="write the figures there too"
+    )
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(Path(folder), args)

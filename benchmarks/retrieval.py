@@ -31,7 +31,7 @@ from sk_cpep import ZeroShotClassifier
 from sk_cpep.training import resolve_device
 
 from .limits import matmul_ceiling
-from .table import Table, finish
+from .table import Table, finish, table_file
 from .timing import in_turn, seconds_of
 
 OURS, PREDICT = "kneighbors", "predict"
@@ -194,7 +194,7 @@ def build_parser():
     add("--without", nargs="+", choices=PEERS, default=[], help="peers to leave out")
     add("--threads", type=int, help="default: as many as torch takes")
     add("--repeats", type=int, default=3)
-    add("--json", metavar="FILE", help="write the figures there too")
+    add("--json", type=table_file, metavar="FILE", help="write the figures there too")
     return parser
 
 

@@ -1,7 +1,9 @@
 """What a benchmark found, as a table to read and as JSON to keep."""
 
+import argparse
 import json
 import platform
+from pathlib import Path
 
 import torch
 
@@ -111,6 +113,27 @@ def format_number(value):
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 else 3 if size >= 0.1 else 5
     return f"{value:,.{digits}f}"
+
+
+def table_file(path):
+    """Where a table may go: a new file, or that of an earlier table.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If something else is there.
+    """
+    if not Path(path).exists():
+        return path
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not {"title", "machine", "rates"} <= set(found):
+        raise argparse.ArgumentTypeError(
+            f"{path} is there, and no table of a benchmark: give another file"
+        )
+    return path
 
 
 def finish(table, path=None):

@@ -27,9 +27,20 @@ def main(argv=None):
     except (ValueError, OSError, ImportError, LaunchError) as error:
         complain(error)
         return 2
+    except (MemoryError, RuntimeError) as error:  # torch has no class for the CPU's
+        if not is_out_of_memory(error):
+            raise
+        complain(f"out of memory: {error}")
+        return 2
     except KeyboardInterrupt:
         complain(args.interrupted)
         return 130
+
+
+def is_out_of_memory(error):
+    """Whether there was too little memory, of the machine or of its GPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or ("memory" in said and "allocate" in said)
 
 
 def complain(message):

@@ -9,7 +9,7 @@ import torch
 from sk_cpep.training import resolve_device, resolve_precision
 
 from ..limits import Limits
-from ..table import Table, finish
+from ..table import Table, finish, table_file
 from ._contrast import measure_contrast
 from ._curves import measure_curves
 from ._floor import measure_floor, profile_step
@@ -54,7 +54,7 @@ def build_parser():
     add("--profile", action="store_true", help="list the operators of a step, too")
     add("--curves", action="store_true", help="compare losses of the precisions only")
     add("--steps", type=int, default=200, help="of --curves")
-    add("--json", metavar="FILE", help="write the figures there too")
+    add("--json", type=table_file, metavar="FILE", help="write the figures there too")
     return parser
 
 

@@ -20,11 +20,12 @@ class Store:
 
     settings : dict
         All that the results depend on. A folder of a run with other settings is
-        refused.
+        refused, and so is one that holds anything else.
     """
 
     def __init__(self, folder, settings):
         self.folder = Path(folder)
+        check_own(self.folder)
         for name in ("cells", "stages"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._settle(json.loads(json.dumps(settings, default=str)))
@@ -50,7 +51,7 @@ class Store:
         """A fitted estimator: the one kept under this name and key, or a new one."""
         path = self.folder / "stages" / f"{name}-{key}.joblib"
         if path.exists():
-            return joblib.load(path)
+            return load_stage(path)
         fitted = fit()
         pickled = io.BytesIO()
         joblib.dump(fitted, pickled)
@@ -68,6 +69,29 @@ class Store:
 
     def _cell_path(self, key):
         return self.folder / "cells" / f"{key}.json"
+
+
+def load_stage(path):
+    """Load a fitted estimator, naming the file where it is none."""
+    try:
+        return joblib.load(path)
+    except Exception as error:  # what is damaged may fail in any way
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it, and the same command makes it "
+            "again."
+        ) from error
+
+
+def check_own(folder):
+    """Refuse a folder that holds anything but a run, or the pack of one."""
+    if not folder.is_dir() or (folder / "settings.json").exists():
+        return
+    strange = {path.name for path in folder.iterdir()} - {"cells", "stages", "pack"}
+    if strange:
+        raise ValueError(
+            f"--out {folder} holds {sorted(strange)[:3]} and no run: give a new or empty "
+            "folder."
+        )
 
 
 def write_json(path, content):

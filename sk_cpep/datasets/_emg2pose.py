@@ -13,7 +13,7 @@ from ._emg2pose_source import RecordingSource
 from ._emg2pose_windows import emg2pose_bunch, plan_windows, select_recordings
 from ._window_array import WindowArray
 
-_COUNT = Interval(Integral, 1, None, closed="left")
+_COUNT = Interval(Integral, 1, 2**53, closed="both")
 _CHOICE = [None, str, "array-like"]
 
 

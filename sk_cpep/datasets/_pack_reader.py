@@ -38,7 +38,7 @@ pose picked at {pose_rate} Hz.
 """
 _AGAIN = "Copy the pack again, or pack again."
 _OF_A_PROCESS = {"_shards", "_seen"}
-_COUNT = Interval(Integral, 1, None, closed="left")
+_COUNT = Interval(Integral, 1, 2**53, closed="both")
 _CHOICE = [None, str, "array-like"]
 
 

@@ -166,7 +166,7 @@ def _integers(values, name):
             f"{name} has to be one integer per window, got {values.dtype} of shape "
             f"{values.shape}."
         )
-    return values.astype(np.int64, copy=False)
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def _row_key(key):

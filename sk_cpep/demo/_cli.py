@@ -5,6 +5,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from .._file_identity import is_same
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
 from ..evaluation import merge_records
@@ -44,6 +45,10 @@ def add_demo_arguments(parser):
 
 def run_demo_command(args):
     """Load or simulate recordings, run the demo, and report."""
+    if args.data is not None and is_same(args.out, args.data):
+        raise ValueError(
+            f"--out {args.out} is --data {args.data}: give another folder."
+        )
     started = time.perf_counter()
     say = (lambda *_: None) if args.quiet else (lambda *a: print(*a, flush=True))
     if args.data is None:

@@ -1,6 +1,7 @@
 """Pickles that hold weights, not modules, and know the version they are of."""
 
 import warnings
+import zlib
 
 import numpy as np
 import torch
@@ -22,6 +23,15 @@ def load_weights(module, weights):
     return module.eval()
 
 
+def weights_checksum(weights):
+    """Checksum of weights by name."""
+    total = 0
+    for name, value in weights.items():
+        header = f"{name} {value.dtype.str} {value.shape}".encode()
+        total = zlib.crc32(np.ascontiguousarray(value), zlib.crc32(header, total))
+    return total
+
+
 class PickledWeightsMixin:
     """Pickle `module_` as its weights; build it anew, on the CPU, when loaded.
 
@@ -32,13 +42,20 @@ class PickledWeightsMixin:
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "module_" in state:
-            state["module_"] = weights_of(state["module_"])
+            weights = state["module_"] = weights_of(state["module_"])
+            state["_weights_checksum"] = weights_checksum(weights)
         return state | {"_sk_cpep_version": __version__}
 
     def __setstate__(self, state):
         state = dict(state)
         version = state.pop("_sk_cpep_version", "unknown")
         weights = state.pop("module_", None)
+        known = state.pop("_weights_checksum", None)  # earlier versions have none
+        if known is not None and weights_checksum(weights) != known:
+            raise ValueError(
+                f"The weights of this {type(self).__name__} are not as they were "
+                "pickled: its file is damaged. Bring back an intact copy."
+            )
         super().__setstate__(state)
         if version != __version__:
             warnings.warn(

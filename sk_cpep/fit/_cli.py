@@ -61,7 +61,8 @@ def add_fit_arguments(parser):
         "config",
         metavar="CONFIG",
         help="TOML file: [data], [cpep] or [mae], [output]; paths in it are relative "
-        "to its folder",
+        "to its folder. What fitted = names is unpickled, which runs code that is in "
+        "it: name only files that you trust",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="no progress bars, the result only"
@@ -114,12 +115,14 @@ def check_output(config):
         check_checkpoint_dir(Path(folder), config)
     if path.is_dir():
         raise IsADirectoryError(f"[output] model = {path} is a folder: give a file.")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"[output] model = {path} is no regular file: give another.")
     if path.exists() and not config.overwrite:
         raise FileExistsError(
             f"[output] model = {path} exists: give another file, or overwrite = true."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:
         file.write(b"0")
 
 

@@ -29,6 +29,7 @@ _OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "checkpoint_dir": _PATH}
 # Of [output], or nothing that a file can hold.
 _NOT_IN_A_FILE = {"callbacks", "checkpoint_dir", "memory", "pose_transformer"}
 _ENCODERS = {"emg_encoder": 50, "pose_encoder": 200}  # and their patch lengths
+_FITTED = {"config_", "n_channels_in_", "n_times_in_"}  # of an MAE, beside its network
 _INHERITED = ("device", "precision", "compile", "verbose")
 
 
@@ -215,17 +216,20 @@ def make_encoder(table, patch_length, inherited, name, folder):
 def load_mae(path, key):
     """A fitted MAE from a file of joblib's, which runs whatever code is in it."""
     expected = f"{key} must be the file of a fitted MAE, but {path}"
+    if not Path(path).is_file():
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise FileNotFoundError(f"{expected} {what}.")
     try:
         mae = joblib.load(path)
     except OSError:
         raise
-    except Exception as error:  # junk may fail in any way
+    except (Exception, SystemExit) as error:  # junk may fail in any way
         raise ValueError(f"{expected} cannot be loaded ({describe(error)}).") from error
     if not isinstance(mae, MAE) or not hasattr(mae, "module_"):
         raise ValueError(f"{expected} holds: {type(mae).__name__}.")
-    for name in (*MAE().get_params(deep=False), "config_"):
-        if not hasattr(mae, name):
-            raise ValueError(f"{expected} is of another version: it has no {name}.")
+    missing = (set(MAE().get_params()) | _FITTED) - set(vars(mae))
+    if missing:
+        raise ValueError(f"{expected} is of another version, without {min(missing)}.")
     return mae
 
 
@@ -269,6 +273,9 @@ def check_table(table, constraints, where, required, folder):
         raise ValueError(f"[{where}] needs {name}.")
     known = {name: constraints[name] for name in table}
     validate_parameter_constraints(known, table, caller_name=f"[{where}]")
+    for name, value in table.items():
+        if constraints[name] == _PATH and "\0" in value:
+            raise ValueError(f"[{where}] {name} = {value!r} is no path.")
     return {
         name: str(folder / value) if constraints[name] == _PATH else value
         for name, value in table.items()

@@ -129,6 +129,8 @@ def describe_junk(path, error):
         )
     if "mmap length" in str(error):
         return "it is cut off, shorter than its header says"
+    if start != b"\x93NUMPY":
+        return "it is nothing that numpy.save wrote"
     return f"{error}".rstrip(".")
 
 

@@ -1,5 +1,6 @@
 """What all benchmarks share: limits of the machine, times in turn, tables."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from benchmarks import limits, timing  # noqa: E402
-from benchmarks.table import Table, finish, format_number  # noqa: E402
+from benchmarks.table import Table, finish, format_number, table_file  # noqa: E402
 
 
 @pytest.fixture
@@ -110,6 +111,20 @@ def test_table(tmp_path, capsys):
     assert "absent                -  not installed" in lines
     assert "other      12.3 pairs/s" in lines
     assert lines[-1] == "A remark."
+
+
+def test_a_table_takes_the_place_of_a_table_only(tmp_path):
+    path = tmp_path / "table.json"
+    assert table_file(path) == path
+    finish(Table("Title", "windows/s"), path)
+    assert table_file(path) == path
+    for content in ("mine", '{"title": "mine"}', "[1]", ""):
+        path.write_text(content)
+        with pytest.raises(argparse.ArgumentTypeError, match="no table of a bench"):
+            table_file(path)
+        assert path.read_text() == content
+    with pytest.raises(argparse.ArgumentTypeError, match="give another file"):
+        table_file(tmp_path)
 
 
 @pytest.mark.parametrize(

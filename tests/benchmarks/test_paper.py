@@ -250,6 +250,23 @@ def test_a_damaged_cell_is_named(tmp_path):
         store.cell("a")
 
 
+def test_a_damaged_stage_is_named(tmp_path):
+    store = Store(tmp_path, {})
+    store.stage("mae", "key", lambda: np.arange(3))
+    path = tmp_path / "stages" / "mae-key.joblib"
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"mae-key\.joblib is damaged"):
+        store.stage("mae", "key", lambda: np.arange(3))
+
+
+@pytest.mark.parametrize("name", ["results.json", "metadata.csv", "cell.txt"])
+def test_results_go_into_no_folder_of_others(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"holds .'{name}'. and no run"):
+        Store(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "cell.json"
     write_json(path, {"x": 1})

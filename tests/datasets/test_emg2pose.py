@@ -1,10 +1,12 @@
 """The loader of emg2pose against h5py and plain loops over samples."""
 
 import multiprocessing
+import os
 import pickle
 import threading
 
 import h5py
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -329,6 +331,78 @@ def test_cache_sees_changed_files(tmp_path, corpora):
         10,
         2,
     )
+
+
+def put_in_place(path, new):
+    new.replace(path)
+
+
+def with_its_time(path, new):
+    times = path.stat()
+    new.replace(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def written_over(path, new):
+    times = path.stat()
+    path.write_bytes(new.read_bytes())
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+CHANGES = [put_in_place, with_its_time, written_over]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_files_of_the_same_size_that_were_replaced(tmp_path, corpora, change):
+    rows, _ = corpora.write_corpus(tmp_path / "c")
+    cache = tmp_path / "index.npz"
+    data = load_emg2pose(tmp_path / "c", size=40, cache=cache)
+    old = joblib.hash([data.emg, data.pose])
+    before = np.asarray(data.emg[data.windows["recording"] == 2])
+    path = tmp_path / "c" / f"{rows[2]['filename']}.hdf5"
+    samples = corpora.make_samples(320, [(100, 180)], seed=9)
+    corpora.write_recording(tmp_path / "new.hdf5", samples)
+    change(path, tmp_path / "new.hdf5")
+    assert joblib.hash([data.emg, data.pose]) != old
+    assert joblib.hash(pickle.loads(pickle.dumps([data.emg, data.pose]))) == (
+        joblib.hash([data.emg, data.pose])
+    )
+    now = data.emg[data.windows["recording"] == 2]
+    assert not np.array_equal(np.asarray(now), before)  # no file is read that is gone
+    data = load_emg2pose(tmp_path / "c", size=40, cache=cache)
+    assert data.recordings["n_failed"][2] == 80
+    first = samples["emg"][:40].T
+    assert_array_equal(data.emg[data.windows["recording"] == 2][0], first)
+
+
+def test_an_earlier_index_is_made_anew(corpus, tmp_path):
+    cache = tmp_path / "index.npz"
+    np.savez(cache, format="sk_cpep index 1", names=["a"])
+    load_emg2pose(corpus[0], size=40, split="train", cache=cache)
+    with np.load(cache) as kept:
+        assert str(kept["format"]) == "sk_cpep index 2"
+
+
+def test_no_flipped_bit_of_an_index_is_used(corpus, tmp_path):
+    cache = tmp_path / "index.npz"
+    expected = load_emg2pose(corpus[0], size=40, cache=cache).windows
+    whole = cache.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.integers(0, len(whole), 60):
+        flipped = bytearray(whole)
+        flipped[at] ^= 1 << rng.integers(8)
+        cache.write_bytes(flipped)
+        try:
+            found = load_emg2pose(corpus[0], size=40, cache=cache).windows
+        except ValueError as error:
+            assert "index.npz is no index of recordings, or a damaged" in str(error)
+        else:  # a bit of the archive that says nothing, such as a date
+            assert_array_equal(found, expected)
+
+
+def test_a_cache_without_a_folder_is_told_before_anything_is_read(corpus, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.*there is no such folder"):
+        load_emg2pose(corpus[0], size=40, cache=tmp_path / "nowhere" / "index.npz")
 
 
 def test_cache_keeps_what_was_read_before_an_error(tmp_path, corpora):

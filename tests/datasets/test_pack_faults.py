@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from types import SimpleNamespace
 
 import h5py
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -451,3 +453,36 @@ def test_later_version_of_the_format(copy):
     path.write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="version 2 of the format.*reads version 1"):
         load_pack(copy)
+
+
+def replaced(path, content):
+    path.with_suffix(".new").write_bytes(content)
+    path.with_suffix(".new").replace(path)
+
+
+def written_in_place(path, content):
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [replaced, written_in_place])
+@pytest.mark.parametrize("kind", ["emg", "pose"])
+def test_a_shard_that_changes_while_it_is_open(copy, change, kind):
+    data = load_pack(copy, size=SIZE)
+    windows, other = data[kind], data["pose" if kind == "emg" else "emg"]
+    before = np.asarray(windows)
+    known = joblib.hash(windows), joblib.hash(other)
+    assert joblib.hash(pickle.loads(pickle.dumps(windows))) == known[0]
+    path = copy / f"{kind}-0000.npy"
+    whole = path.read_bytes()
+    change(path, whole)  # the same once more
+    assert_array_equal(windows, before)
+    assert joblib.hash(windows) != known[0]
+    assert joblib.hash(other) == known[1]
+    flipped = bytearray(whole)
+    flipped[len(flipped) // 2] ^= 8
+    change(path, flipped)
+    with pytest.raises(ValueError, match="its checksum does not match"):
+        np.asarray(windows)

@@ -23,6 +23,7 @@ from skorch.callbacks import Callback
 from sk_cpep import CPEP
 from sk_cpep.datasets import WindowArray
 from sk_cpep.encoders import _cpep, _mae, _stage_cache
+from sk_cpep.encoders._checkpoint_dir import windows_fact
 from sk_cpep.encoders._stage_cache import StageCache, content_hash, train_stage
 from sk_cpep.fit import normalised
 from sk_cpep.fit._windows import windows_of_file
@@ -593,7 +594,7 @@ def test_windows_in_files_that_change(read, change, windows, tmp_path):
     path = tmp_path / "X.npy"
     np.save(path, windows[0])
     X = read(tmp_path)
-    first = content_hash("X", X)
+    first, begun_on = content_hash("X", X), windows_fact(X)
     assert content_hash("X", read(tmp_path)) == first
     assert content_hash("X", pickle.loads(pickle.dumps(X))) == first
     other = windows[0].copy()
@@ -603,6 +604,7 @@ def test_windows_in_files_that_change(read, change, windows, tmp_path):
     del X
     change(path, buffer.getvalue())
     assert content_hash("X", read(tmp_path)) != first
+    assert windows_fact(read(tmp_path)) != begun_on  # by which checkpoints know them
 
 
 class Unpicklable:
