@@ -1,7 +1,7 @@
 """Where a network runs, in which precision, and from which seed."""
 
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -80,11 +80,21 @@ def has_bfloat16_units(device):
     return device.type == "cpu" and has_amx()
 
 
+@contextmanager
 def autocast(dtype, device):
-    """Context in which matrix products run in `dtype`; float32 changes nothing."""
+    """Context in which matrix products run in `dtype`; float32 changes nothing.
+
+    Weights are converted once inside, and anew the next time: PyTorch by itself keeps
+    what it converted for as long as it is within another such context.
+    """
     if dtype == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=dtype)
+        yield
+        return
+    try:
+        with torch.autocast(device.type, dtype=dtype):
+            yield
+    finally:
+        torch.clear_autocast_cache()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A step of training: from a batch to new weights, without a word to the host."""
 
+import warnings
+
 import torch
 from torch.nn.utils import clip_grad_norm_
 
@@ -68,7 +70,7 @@ class TrainingStep:
                 module, dtype if half_weights else torch.float32
             )
         self._autocast_dtype = torch.float32 if half_weights else dtype
-        self._compiled = None
+        self._compiled, self._has_run = None, False
         if compile and can_split:
             self._compiled = torch.compile(self.computation.loss, dynamic=False)
 
@@ -82,8 +84,17 @@ class TrainingStep:
             drawn = self.module.draw(*batch, generator=generator)
             compiled = self._compiled is not None and self.module.training
             if compiled and self.is_full(batch):
-                return self._compiled(*drawn)
+                return self._run_compiled(*drawn)
             return self.computation.loss(*drawn)
+
+    def _run_compiled(self, *drawn):
+        """What is compiled at the first call; without advice to be less exact."""
+        if self._has_run:
+            return self._compiled(*drawn)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
+            self._has_run = True
+            return self._compiled(*drawn)
 
     def is_full(self, batch):
         """Whether a batch has as many windows as a full one."""

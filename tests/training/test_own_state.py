@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sk_cpep.training import exact_products, own_state
+from sk_cpep.training import TrainingStep, exact_products, own_state
 from sk_cpep.training._exact_products import LegacyCudnn, LegacyMatmul, Switch
 
 CPU = torch.device("cpu")
@@ -169,3 +169,27 @@ def test_an_error_inside_sets_everything_back(precision_as_before):
     assert torch.get_float32_matmul_precision() == "medium"
     assert torch.is_grad_enabled()
     assert np.isfinite(torch.ones(1).numpy()).all()
+
+
+class SquaredError(torch.nn.Module):
+    """Of a linear layer; `generator` is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, 1, bias=False)
+
+    def forward(self, x, generator=None):
+        return self.linear(x).float().square().mean()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_every_step_computes_with_the_weights_of_the_step_before(inside):
+    torch.manual_seed(0)
+    module, x = SquaredError(), torch.randn(8, 3)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.3)
+    step = TrainingStep(module, optimizer, device=CPU, dtype=torch.bfloat16)
+    with own_state(CPU) if inside else torch.enable_grad():
+        for _ in range(3):
+            weight = module.linear.weight.detach().bfloat16()
+            expected = (x.bfloat16() @ weight.T).float().square().mean()
+            assert step([x], None).item() == pytest.approx(expected.item(), rel=1e-6)

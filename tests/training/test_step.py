@@ -1,5 +1,6 @@
 """Steps in half precision, compiled, and replayed, against the plain float32 step."""
 
+import warnings
 from copy import deepcopy
 
 import numpy as np
@@ -202,6 +203,22 @@ def test_compile_is_a_parameter_of_the_estimator():
     plain, compiled = (MAE(**sizes, compile=c).fit(X) for c in (False, True))
     for a, b in zip(plain.history_, compiled.history_):
         assert_allclose(b["train_loss"], a["train_loss"], rtol=1e-4)
+
+
+def test_advice_to_be_less_exact_is_not_passed_on(monkeypatch):
+    def compiled_on_a_gpu(function, dynamic):
+        def run(*args):
+            warnings.warn("TensorFloat32 tensor cores", UserWarning, stacklevel=2)
+            return function(*args)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled_on_a_gpu)
+    X = waves(8)[0].numpy()
+    options = dict(device="cpu", precision="float32", random_state=0, max_epochs=1)
+    with pytest.warns(UserWarning, match="TensorFloat32"):
+        MAE(**SIZES, compile=True, batch_size=4, **options).fit(X)  # at the second step
+    assert MAE(**SIZES, compile=True, batch_size=8, **options).fit(X).n_iter_ == 1
 
 
 class Tape:
