@@ -13,8 +13,8 @@ def replace_file(path, data, previous=None):
     data : bytes
 
     previous : pathlib.Path, default=None
-        What the earlier file is kept as. Between its renaming and that of the new
-        one, it alone is there.
+        What the earlier file is kept as. There is a file at `path` all the while;
+        where the file system has no links, only one at `previous` for a moment.
 
     Raises
     ------
@@ -27,12 +27,27 @@ def replace_file(path, data, previous=None):
             file.write(data)
             sync(file)
         if previous is not None and path.exists():
-            os.replace(path, previous)
+            keep_as(path, previous)
         os.replace(draft, path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def keep_as(path, previous):
+    """Give a file another name too; where there are no links, instead of its own."""
+    link = previous.with_name(f".{previous.name}.tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        os.replace(path, previous)
+        return
+    try:
+        os.replace(link, previous)
+    finally:
+        link.unlink(missing_ok=True)  # left where both were names of one file already
 
 
 def check_writable(folder):

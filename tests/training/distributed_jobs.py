@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -444,4 +445,6 @@ def main(size, folder):
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("error")
+    warnings.simplefilter("ignore", DeprecationWarning)  # of what is imported later
     main(int(sys.argv[1]), Path(sys.argv[2]))

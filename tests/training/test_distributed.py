@@ -40,7 +40,7 @@ def results(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     path = os.pathsep.join(sys.path)
     done = subprocess.run(
-        [sys.executable, "-W", "error", SCRIPT, str(request.param), folder],
+        [sys.executable, SCRIPT, str(request.param), folder],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
