@@ -155,7 +155,6 @@ def test_another_version_warns(windows, small_cpep, small_mae, monkeypatch, name
         pickle.loads(pickle.dumps(loaded))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize("method", ["transform", "transform_pose", "score"])
 def test_without_the_gpu_it_was_fitted_on(windows, small_cpep, method):
     X, P = windows[:2]

@@ -1,4 +1,4 @@
-"""The way to a CUDA device, watched on stand-ins for streams, and where there is one."""
+"""The way to a CUDA device, watched on stand-ins for streams."""
 
 import threading
 from contextlib import contextmanager
@@ -13,11 +13,6 @@ from sk_cpep.training import _transfer as transfer
 from sk_cpep.training._rows import fetch_rows
 
 CPU = torch.device("cpu")
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="needs a CUDA device; the stand-ins for streams of this file cover the "
-    "order of copies and waits, test_residence.py what is kept on a device",
-)
 
 
 class OnDisk:
@@ -172,29 +167,3 @@ def test_rows_into_given_memory():
         out = np.full((3, *array.shape[1:]), np.nan, np.float32)
         assert fetch_rows(array, rows, out) is out
         assert_array_equal(out, fetch_rows(array, rows))
-
-
-@needs_cuda
-@pytest.mark.parametrize("n_bytes", [0, 50 * 15 * 4, 10**9])
-@pytest.mark.parametrize("lazy", [False, True])
-def test_cuda_gives_the_same_batches(monkeypatch, n_bytes, lazy):
-    X, P = data()
-    monkeypatch.setattr(_batches, "free_memory", lambda device: n_bytes)
-    seeds = [np.random.RandomState(0) for _ in range(2)]
-    device = torch.device("cuda")
-    there = WindowBatches(OnDisk(X) if lazy else X, P, device=device)
-    here = WindowBatches(X, P, device=CPU)
-    monkeypatch.undo()
-    for batch, other in zip(
-        BatchIterator(there, 7, seeds[0]), BatchIterator(here, 7, seeds[1])
-    ):
-        for x, y in zip(batch, other):
-            assert x.device.type == "cuda"
-            assert_array_equal(x.cpu(), y)
-
-
-@needs_cuda
-def test_cuda_maps_batches():
-    X, _ = data()
-    result = map_batches(lambda x: 2 * x, X, device=torch.device("cuda"), batch_size=7)
-    assert_array_equal(result, 2 * X)

@@ -256,16 +256,3 @@ def test_autocast_changes_nothing():
     Q, G = HARD["nearly collapsed"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         check(Q, G, 10)
-
-
-@pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="needs CUDA; the same search is tested on the CPU by the tests above",
-)
-@pytest.mark.parametrize("name", HARD)
-def test_cuda(name):
-    Q, G = HARD[name]
-    rng = np.random.default_rng(0)
-    groups = rng.integers(4, size=len(Q)), rng.integers(5, size=len(G))
-    check(Q, G, 10, device="cuda")
-    check(Q, G, 300, groups, device="cuda")
