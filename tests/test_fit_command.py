@@ -1,6 +1,7 @@
 """The command line: a fit that is described in a file."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -354,7 +355,10 @@ def test_launched(fit, folder):
     (folder / "model.joblib").unlink()
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
     command += ["--num_processes", "2", "--num_machines", "1", "--main_process_port"]
-    command += ["0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    with socket.socket() as free:  # old versions of accelerate cannot find one
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command += [port, "--mixed_precision", "no", "--dynamo_backend", "no"]
     done = subprocess.run(
         [*command, "-m", "sk_cpep", "fit", str(folder / "config.toml")],
         env=os.environ

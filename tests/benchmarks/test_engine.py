@@ -21,6 +21,7 @@ from benchmarks.engine._floor import flops_per_window  # noqa: E402
 from benchmarks.engine._loop import Run  # noqa: E402
 from benchmarks.engine._schedule import format_hours  # noqa: E402
 from benchmarks.table import Table  # noqa: E402
+from sk_cpep.training import _device  # noqa: E402
 
 SMALL = ["--device", "cpu", "--windows", "4", "--batch-size", "2", "--repeats", "1"]
 
@@ -113,7 +114,10 @@ def test_both_contrastive_losses_are_the_same(found):
     assert found["other units"]["ClipLoss, 8 pairs"] == "pairs/s"
 
 
-def test_peers_that_are_missing_say_how_to_get_them(monkeypatch):
+@pytest.mark.parametrize("units", [False, True])
+def test_peers_that_are_missing_say_how_to_get_them(units, monkeypatch):
+    """Where there are units for bfloat16, the stock loop is run with them, too."""
+    monkeypatch.setattr(_device, "has_bfloat16_units", lambda device: units)
     for module in (_contrast, _pretraining):
         monkeypatch.setattr(module, "is_installed", lambda name: False)
     table = Table("Title", "windows/s")
@@ -125,7 +129,10 @@ def test_peers_that_are_missing_say_how_to_get_them(monkeypatch):
     for name in ("Hugging Face ViTMAE, float32", "ClipLoss, 8 pairs"):
         assert table.rates.pop(name) is None
         assert table.notes[name].startswith("not installed: pip install")
-    assert len(table.rates) == 4 and all(rate > 0 for rate in table.rates.values())
+    assert (_pretraining.STOCK_AUTOCAST in table.rates) == units
+    assert len(table.rates) == 4 + units and all(
+        rate > 0 for rate in table.rates.values()
+    )
 
 
 def test_curves(tmp_path, capsys):

@@ -195,13 +195,10 @@ def test_compiled_steps_learn_the_same(monkeypatch):
     assert compiled_for == 2 * 4 * [32]
 
 
-# torch's own compiler imports what torch itself calls deprecated.
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_compile_is_a_parameter_of_the_estimator():
     X = waves(24)[0].numpy()
-    sizes = dict(
-        SIZES, n_layers=1, batch_size=8, max_epochs=2, random_state=0, device="cpu"
-    )
+    options = dict(device="cpu", precision="float32", random_state=0, batch_size=8)
+    sizes = dict(SIZES, n_layers=1, max_epochs=2, **options)
     plain, compiled = (MAE(**sizes, compile=c).fit(X) for c in (False, True))
     for a, b in zip(plain.history_, compiled.history_):
         assert_allclose(b["train_loss"], a["train_loss"], rtol=1e-4)
@@ -242,7 +239,7 @@ class Tape:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_replayed_steps_learn_the_same(dtype):
-    """CUDA's own recording is run by ``benchmarks.engine --device cuda``."""
+    """CUDA's own recording is run by ``make test-gpu``."""
     batches = batches_of(alignment, 8)
     for short in (0, 6):  # the last batch of an epoch may come first
         batches[short] = [x[:7] for x in batches[short]]
