@@ -15,6 +15,9 @@ from skorch.callbacks import Callback
 from sk_cpep import CPEP, MAE, InstanceNorm, Windower
 from sk_cpep.datasets import WindowArray
 
+dask = pytest.importorskip(
+    "dask", reason="Dask is not installed: pip install 'sk_cpep[dask]'"
+)
 distributed = pytest.importorskip(
     "distributed", reason="Dask is not installed: pip install 'sk_cpep[dask]'"
 )
@@ -39,7 +42,9 @@ def client():
         "cls": distributed.Scheduler,
         "options": {"dashboard": False, "dashboard_address": ":0"},
     }
+    patience = {f"distributed.comm.timeouts.{k}": "600s" for k in ("connect", "tcp")}
     with (
+        dask.config.set(patience),  # on a machine that is busy with something else
         distributed.SpecCluster(workers, scheduler, silence_logs=True) as cluster,
         distributed.Client(cluster) as client,
     ):

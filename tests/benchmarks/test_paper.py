@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sk_cpep.datasets import WindowArray, write_emg2pose_corpus
 from sk_cpep.evaluation import GESTURE_STAGES, paired_difference
+from sk_cpep.training._device import has_bfloat16_units
 
 ROOT = Path(__file__).parents[2]
 NINAPRO = ROOT.parent / "shared" / "data" / "ninapro_db1"
@@ -120,18 +121,38 @@ def test_finished_cells_are_not_run_again(corpus, finished, monkeypatch):
     assert records(finished) == result
 
 
+# A run that is killed when it has kept two cells, on a machine like this one.
+KILLED = """
+import os, signal, sys
+from benchmarks.paper import __main__ as paper, _store
+from sk_cpep.training import _device
+
+keep_cell, kept = _store.Store.keep_cell, []
+
+def keep_or_die(store, key, found):
+    if len(kept) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    keep_cell(store, key, found)
+    kept.append(key)
+
+_store.Store.keep_cell = keep_or_die
+_device.has_bfloat16_units = lambda device: sys.argv[1] == "True"
+paper.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
 def test_a_killed_run_goes_on_where_it_was(corpus, finished, tmp_path):
-    command = [sys.executable, "-m", "benchmarks.paper"]
+    units = has_bfloat16_units(torch.device("cpu"))
+    command = [sys.executable, "-c", KILLED, str(units)]
     command += arguments(corpus, tmp_path, "--only", "figure2")
-    process = subprocess.Popen(
+    done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while process.poll() is None and len(list(tmp_path.glob("cells/*.json"))) < 2:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "results.json").exists()
     kept = {p: p.stat().st_mtime_ns for p in tmp_path.glob("cells/*.json")}
+    assert len(kept) == 2
     assert run(corpus, tmp_path, "--only", "figure2") == 0
     assert kept == {p: p.stat().st_mtime_ns for p in kept}
     whole = [r for r in records(finished) if r["table"] == "figure2"]

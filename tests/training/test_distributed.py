@@ -44,7 +44,7 @@ def results(request, tmp_path_factory):
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     files = [folder / f"{rank}.pickle" for rank in range(request.param)]
