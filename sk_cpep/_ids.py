@@ -210,7 +210,10 @@ def _read_date(value):
         kind, value = ZONED, value.astimezone(UTC).replace(tzinfo=None)
     value = value.to_datetime64() if hasattr(value, "to_datetime64") else value
     value = np.datetime64(value)
-    exact = value.astype("datetime64[ns]")
+    try:
+        exact = value.astype("datetime64[ns]")
+    except OverflowError:  # from numpy 2.5 on; before, another date
+        return kind, value
     return kind, exact if exact.astype(value.dtype) == value else value
 
 

@@ -1,12 +1,16 @@
 """How many windows a transformer computes at once on a CPU, to the same bits each."""
 
+# Operations of a window from which on others beside it gain nothing.
+_MANY = 2e8
+
 
 def blocks_of(config, *n_patches):
     """Fewest and most windows of a block.
 
-    A window's result is the same in every block: of a single window, and in products
-    of fewer than 4 rows, sums are taken in another order; and where the matrices of
-    windows do not all begin at a multiple of 16 bytes, it would depend on the place.
+    A large network computes windows one by one, so that a window's result is the same
+    to the bit whatever else is computed. A small one gains by several at a time, and a
+    row of a product is added up alike if there are 4 rows and 2 windows at the least;
+    unless the matrices of windows do not all begin at a multiple of 16 bytes.
 
     Parameters
     ----------
@@ -20,6 +24,8 @@ def blocks_of(config, *n_patches):
     blocks : dict
         `fewest` and `most`, as of :func:`~sk_cpep.training.map_batches`.
     """
+    if 24 * config.n_layers * max(n_patches) * config.d_model**2 >= _MANY:
+        return {"fewest": 1, "most": 1}
     aligned = all(_is_aligned(config, 1 + n) for n in n_patches)
     return {"fewest": 4 if min(n_patches) < 2 else 2, "most": 64 if aligned else 1}
 

@@ -58,10 +58,10 @@ class FiniteLoss(Callback):
             )
         if not math.isfinite(epoch.get("valid_loss", 0.0)):
             raise ValueError(
-                f"The validation loss is {epoch['valid_loss']} {after}, the training "
-                f"loss {epoch['train_loss']:.4g}: look for values that are far too "
-                "large among the windows that early_stopping sets aside. Scale the "
-                "input to unit variance (InstanceNorm), or lower lr."
+                f"Training diverged: the validation loss is {epoch['valid_loss']} "
+                f"{after}, the training loss {epoch['train_loss']:.4g}. Look for values "
+                "that are far too large among the windows that early_stopping sets "
+                "aside, scale the input to unit variance (InstanceNorm), or lower lr."
             )
 
 

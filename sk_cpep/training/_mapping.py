@@ -14,9 +14,11 @@ from ._transfer import transfer_to
 def map_batches(function, *arrays, device, batch_size, module=None, fewest=2, most=64):
     """Apply a function to windows batch by batch, without gradients.
 
-    On a CPU a window's result depends, to the last bit, neither on `batch_size` nor on
-    the other windows. (The number of torch's threads may change last bits, and so may
-    the batch size on a GPU.)
+    On a CPU, parts of a batch are computed on a core each: sums that several threads
+    share depend in their last bits on how many windows there are. With ``most=1`` a
+    window's result is the same to the bit whatever is computed beside; with more, as
+    long as the library of matrix products adds up a row alike in products of all sizes.
+    (The number of torch's threads and the batch size on a GPU may change last bits.)
 
     Parameters
     ----------
@@ -85,8 +87,9 @@ def _check_finite(result):
         bad = ~np.isfinite(result).all(axis=tuple(range(1, result.ndim)))
         raise ValueError(
             f"The network gave NaN or infinity for {np.count_nonzero(bad)} of "
-            f"{len(result)} windows, the first of them window {bad.argmax()}. Look for "
-            "values there that are far larger than those it was fitted to."
+            f"{len(result)} windows, the first of them window {bad.argmax()}. Training "
+            "diverged (scale its input to unit variance, or lower lr), or values there "
+            "are far larger than those it was fitted to."
         )
     return result
 

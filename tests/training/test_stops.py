@@ -239,6 +239,6 @@ FITS = {
 def test_a_validation_loss_that_is_not_finite(name, value, monkeypatch):
     spoil_validation(monkeypatch, value)
     estimator, data = FITS[name]
-    message = rf"The validation loss is {value} after epoch 1, .* sets aside"
+    message = rf"the validation loss is {value} after epoch 1, .* sets aside"
     with pytest.raises(ValueError, match=message):
         estimator.fit(*data)
