@@ -17,6 +17,7 @@ lengths and mask ratios, with whole people held out.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -92,6 +93,18 @@ similarity = cpep.transform(X[making]) @ cpep.transform_pose(P[making]).T
 same = names[:, np.newaxis] == names
 print(f"similarity to poses of the same gesture {similarity[same].mean():.2f},")
 print(f"of other gestures {similarity[~same].mean():.2f}")
+
+# %%
+# When to stop
+# ------------
+# ``early_stopping`` watches the loss on windows that are set aside. Windows overlap, and
+# each person moves in a way of their own: so those of whole people are set aside, not
+# some of everybody's.
+
+stopping = clone(cpep).set_params(early_stopping=True, n_iter_no_change=2)
+stopping.fit(X[~held_out], P[~held_out], validation_groups=users[~held_out])
+losses = [epoch["valid_loss"] for epoch in stopping.history_["alignment"]]
+print(f"best on people set aside after {np.argmin(losses) + 1} of {len(losses)} epochs")
 
 # %%
 # Search

@@ -41,6 +41,8 @@ print("pose:", [p.shape for p in data.pose], "at", data.pose_sfreq, "Hz")
 
 bandpass = BandpassNotch(20, 450, (50, 150), sfreq=data.sfreq)
 filtered = bandpass.fit_transform(data.emg)
+print("dead channels:", np.flatnonzero(bandpass.n_dead_))
+print(f"right from {bandpass.n_ringing_ / data.sfreq:.2f} s from an end on")
 
 channel, segment = 4, slice(9000, 15000)
 seconds = np.arange(segment.start, segment.stop) / data.sfreq
