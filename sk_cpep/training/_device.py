@@ -28,7 +28,7 @@ def resolve_device(device):
     if device == "auto":
         return torch.device(_best_device())
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).tolist()  # which "meta" cannot
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device={device!r} cannot be used here: {error}. Give a device of this "

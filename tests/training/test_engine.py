@@ -418,7 +418,7 @@ def test_silence(capsys):
 def test_device():
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type in {"cpu", "cuda", "mps"}
-    for device in ("toaster", "cuda:99"):
+    for device in ("toaster", "cuda:99", "meta"):
         with pytest.raises(ValueError, match=f"device='{device}' cannot be used here"):
             resolve_device(device)
 
