@@ -5,7 +5,6 @@ from ._callbacks import EpochHook, StopTraining
 from ._checkpoint import Checkpoint, check_folder, first_generator
 from ._device import existing_device, resolve_device, resolve_precision, seeded
 from ._distributed import LaunchError, SingleProcess, resolve_processes
-from ._exact_products import exact_products
 from ._graph import GraphedStep
 from ._mapping import map_batches
 from ._new_module import new_module
@@ -33,7 +32,6 @@ __all__ = [
     "WindowBatches",
     "check_folder",
     "check_magnitude",
-    "exact_products",
     "existing_device",
     "fetch_rows",
     "first_generator",

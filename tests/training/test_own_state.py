@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sk_cpep.training import TrainingStep, exact_products, own_state
-from sk_cpep.training._exact_products import LegacyCudnn, LegacyMatmul, Switch
+from sk_cpep.training import TrainingStep, own_state
+from sk_cpep.training._exact_products import (
+    LegacyCudnn,
+    LegacyMatmul,
+    Switch,
+    exact_products,
+)
 
 CPU = torch.device("cpu")
 HAS_GENERAL_SWITCH = hasattr(torch.backends, "fp32_precision")
