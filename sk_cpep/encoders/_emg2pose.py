@@ -109,10 +109,12 @@ class EMG2Pose(TDSRegressor):
         replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
         Pays off from some hundreds of steps on.
 
-    checkpoint_dir : path-like, default=None
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there goes on from it, to `max_epochs` in all, as if never
-        interrupted; one of other parameters or data is refused. See :class:`MAE`.
+    run_dir : path-like, default=None
+        Folder of runs. Every epoch leaves a checkpoint in
+        ``run_dir/<stage>-<identity>``, where the identity is a digest of everything
+        that the result depends on: parameters, data, seed. A fit that finds its
+        identity ended there takes its weights, one that was interrupted is resumed,
+        and any other begins beside what is there. Each stage has its own there. See :class:`MAE`.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches.
@@ -225,7 +227,7 @@ class EMG2Pose(TDSRegressor):
         device="auto",
         precision="auto",
         compile=False,
-        checkpoint_dir=None,
+        run_dir=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -258,7 +260,7 @@ class EMG2Pose(TDSRegressor):
         self.device = device
         self.precision = precision
         self.compile = compile
-        self.checkpoint_dir = checkpoint_dir
+        self.run_dir = run_dir
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose

@@ -101,10 +101,12 @@ class PoseT(PoseRegressor):
         replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
         Pays off from some hundreds of steps on.
 
-    checkpoint_dir : path-like, default=None
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there goes on from it, to `max_epochs` in all, as if never
-        interrupted; one of other parameters or data is refused. See :class:`MAE`.
+    run_dir : path-like, default=None
+        Folder of runs. Every epoch leaves a checkpoint in
+        ``run_dir/<stage>-<identity>``, where the identity is a digest of everything
+        that the result depends on: parameters, data, seed. A fit that finds its
+        identity ended there takes its weights, one that was interrupted is resumed,
+        and any other begins beside what is there. Each stage has its own there. See :class:`MAE`.
 
     callbacks : list of skorch callbacks, default=None
         Called around epochs and batches.
@@ -213,7 +215,7 @@ class PoseT(PoseRegressor):
         device="auto",
         precision="auto",
         compile=False,
-        checkpoint_dir=None,
+        run_dir=None,
         callbacks=None,
         random_state=None,
         verbose=0,
@@ -239,7 +241,7 @@ class PoseT(PoseRegressor):
         self.device = device
         self.precision = precision
         self.compile = compile
-        self.checkpoint_dir = checkpoint_dir
+        self.run_dir = run_dir
         self.callbacks = callbacks
         self.random_state = random_state
         self.verbose = verbose

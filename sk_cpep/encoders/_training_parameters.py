@@ -27,7 +27,7 @@ TRAINING_CONSTRAINTS = {
     "device": [str, torch.device],
     "precision": [StrOptions({"auto", "float32", "bfloat16"})],
     "compile": ["boolean"],
-    "checkpoint_dir": [str, os.PathLike, None],
+    "run_dir": [str, os.PathLike, None],
     "callbacks": [list, tuple, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
