@@ -361,7 +361,7 @@ def test_a_model_takes_the_place_of_no_input(refused, folder, name, spell):
 
 
 @pytest.mark.parametrize(
-    "model, states, expected",
+    "model, runs, expected",
     [
         ("packed/model", None, "lies in [data] pack"),
         ("packed/emg-0000.npy", None, "lies in [data] pack"),

@@ -120,6 +120,8 @@ def check_tables(tables, folder, verbose):
     check_modalities(data, modality)
     if "run_dir" in output:
         estimator.set_params(run_dir=output["run_dir"])
+        if estimator.random_state is None:  # a run is found again by its seed
+            estimator.set_params(random_state=0)
     return FitConfig(
         inputs=find_inputs(data, tables.get("cpep", {}), folder),
         data=data,

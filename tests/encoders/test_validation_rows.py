@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from sk_cpep import InstanceNorm, Windower
 from sk_cpep.datasets import WindowArray
-from sk_cpep.encoders import (
+from sk_cpep.encoders import _fit_run
     PoseT,
     _cpep,
     _mae,
@@ -56,8 +56,7 @@ def held_out(monkeypatch):
 
         return spy
 
-    for module in (_mae, _cpep, _pose_regressor):
-        monkeypatch.setattr(module, "train", spied(module.train))
+    monkeypatch.setattr(_fit_run, "train", spied(_fit_run.train))
     return seen
 
 
@@ -98,7 +97,7 @@ def test_batches_are_still_of_one_person(small_cpep, windows, monkeypatch):
     X, P, _, users = windows
     seen = []
     monkeypatch.setattr(
-        _cpep, "train", lambda *args, groups, **options: seen.append(groups) or []
+        _fit_run, "train", lambda *args, groups, **options: seen.append(groups) or []
     )
     small_cpep(**STOPS).fit(X, P, groups=users, validation_groups=RECORDINGS)
     assert_array_equal(seen[0], users)
