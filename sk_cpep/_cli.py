@@ -32,6 +32,7 @@ COMMANDS = {
         "filter emg2pose once, into memory-mapped files",
         "interrupted; the same command resumes it",
     ),
+    "runs": Command("_runs", "list, compare and remove runs"),
 }
 
 

@@ -106,7 +106,7 @@ def with_failure(name, failure, tmp_path):
         return {}, data_of(name, Lazy(X), P), OSError
     if failure == "no room for a checkpoint":
         (tmp_path / "file").write_text("")
-        return {"checkpoint_dir": tmp_path / "file"}, data, OSError
+        return {"run_dir": tmp_path / "file"}, data, OSError
     if failure == "other sizes":
         wide = np.concatenate([X, X], axis=2)
         callbacks = [CutOff(KeyboardInterrupt())]

@@ -207,6 +207,8 @@ def dropout(processes=None):
 
 
 class CountEpochs(Callback):
+    observes_only = True
+
     def on_train_begin(self, net, **kwargs):
         self.n_ = 0
 
@@ -219,7 +221,7 @@ def resumed(processes):
     folder = processes.broadcast(tempfile.mkdtemp() if processes.is_main else None)
     mae = MAE(**TINY, dropout=0.5, restart_period=4, max_epochs=4, random_state=0)
     whole = fitted(mae.fit(data()[0]))
-    mae.set_params(checkpoint_dir=folder, max_epochs=2).fit(data()[0])
+    mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
     processes.barrier()
@@ -347,23 +349,21 @@ def gradients(processes):
 
 def died(processes):
     """The last process ends in the middle of an epoch; the others are told."""
-    if processes.rank == processes.size - 1:
-        X = data()[0]
+    X = data()[0]
+    is_last = processes.rank == processes.size - 1
 
-        class Breaks:
-            shape = X.shape
-            dtype = X.dtype
-            n_read = 0
+    class Breaks:
+        shape = X.shape
+        dtype = X.dtype
+        n_read = 0
 
-            def __getitem__(self, rows):
-                self.n_read += 1
-                if self.n_read > 3:
-                    raise OSError("Input/output error")
-                return X[rows]
+        def __getitem__(self, rows):
+            self.n_read += 1
+            if is_last and self.n_read > 4:
+                raise OSError("Input/output error")
+            return X[rows]
 
-        windows = Breaks()
-    else:
-        windows = data()[0]
+    windows = Breaks()
     mae = MAE(**TINY, max_epochs=3, random_state=0)
     return error_of(lambda: mae.fit(windows))
 
