@@ -1,18 +1,13 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
-import os
-from numbers import Integral, Real
+from dataclasses import field
+from numbers import Real
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-    clone,
-)
+from sklearn.base import _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -20,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
-    CallbackSupportMixin,
     begin_task,
     end_task,
     fit_task,
@@ -42,27 +36,27 @@ from ._blocks import blocks_of
 from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
 from ._mae import MAE
-from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._paired_poses import PairedPoseMixin
+from ._parameters import Amount, Count, File, Flag, Pooling, Positive, Probability
+from ._persistence import load_weights, weights_of
+from ._ring import RingAugmented, read_ring
 from ._scores import mean_over_windows
 from ._stage_cache import StageCache
-from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
+from ._trained_estimator import CosineTraining
+from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
-from ._windows import (
-    PairedPoseMixin,
-    read_groups,
-    read_ring,
-    read_windows,
-)
+from ._windows import read_groups, read_windows
+
+_Encoder: TypeAlias = Annotated[Any, HasMethods(["fit", "transform"]), None]
+_Embedding: TypeAlias = Annotated[
+    Literal["projection", "encoder"], StrOptions({"projection", "encoder"})
+]
+_Init: TypeAlias = Annotated[
+    Literal["pretrained", "random"], StrOptions({"pretrained", "random"})
+]
 
 
-class CPEP(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    PairedPoseMixin,
-    PickledWeightsMixin,
-    BaseEstimator,
-):
+class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     """Contrastive pose-EMG pre-training.
 
     ``fit(X_emg, P_pose)`` trains a masked autoencoder on each modality, freezes the
@@ -73,149 +67,112 @@ class CPEP(
 
     Parameters
     ----------
-    emg_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+    emg_encoder : MAE or FrozenEstimator of a fitted MAE
         Pre-trained on the EMG windows, or, if frozen, taken as it is. (The fitted
         MAE is never changed: alignment trains a copy.) None is
         ``MAE(patch_length=50)``.
 
-    pose_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+    pose_encoder : MAE or FrozenEstimator of a fitted MAE
         The same for the pose. None is ``MAE(patch_length=200)``.
 
-    pose_transformer : transformer, default=None
+    pose_transformer : transformer
         Applied to the pose in :meth:`fit`, :meth:`score` and :meth:`transform_pose`,
         as :class:`~sklearn.compose.TransformedTargetRegressor` does with its target:
         a :class:`~sk_cpep.Windower` when the pipeline windows its recordings. Windows
         then pair recording by recording; recordings that give more windows of one
         than of the other are refused, and a warning says where that can't be told.
 
-    temperature : float, default=0.02
+    temperature : float
         Where the temperature tau of the similarities starts.
 
-    learn_temperature : bool, default=True
+    learn_temperature : bool
         Whether tau is learned; 1 / tau is at most 100.
 
-    pooling : {"cls", "mean"}, default="cls"
+    pooling : {"cls", "mean"}
         What of the tokens is aligned: ``[CLS]``, or the mean of the others.
 
-    embedding : {"projection", "encoder"}, default="projection"
+    embedding : {"projection", "encoder"}
         What :meth:`transform` returns: the projection of unit length that is aligned
         with the pose, or the encoder's embedding before the projection head, which
         only a probe can use. May be changed after fitting.
 
-    emg_init, pose_init : {"pretrained", "random"}, default="pretrained"
+    emg_init, pose_init : {"pretrained", "random"}
         Whether an encoder is pre-trained, or starts from random weights.
 
-    train_emg : bool, default=True
+    train_emg : bool
         Whether alignment trains the EMG encoder, or only the projection head.
 
-    train_pose : bool, default=False
+    train_pose : bool
         Whether alignment trains the pose encoder too.
 
-    channel_rotation : int, default=1
+    channel_rotation : int
         While pre-training the EMG encoder and aligning, the ring of electrodes is
         rolled by up to this many positions either way, at random. 0 for none.
 
-    ring_channels : int or array-like of int, default=None
-        Which channels are the ring: the first so many, or their indices in order
-        round the limb. None is all channels.
-
-    electrode_shift : float, default=0.0
+    electrode_shift : float
         Likewise, the ring is turned by up to this part of the distance of two
         electrodes either way, at most 1; the signal in between is interpolated
         linearly, which suits envelopes. 0 is the paper's.
 
-    amplitude_jitter : float, default=0.0
+    amplitude_jitter : float
         While pre-training the EMG encoder and aligning, each channel is multiplied by
         ``exp(amplitude_jitter * normal)``. 0 is the paper's.
 
-    time_shift : int, default=0
+    time_shift : int
         Likewise, windows are moved by up to this many samples. 0 is the paper's.
 
-    noise : float, default=0.0
+    noise : float
         Likewise, SD of white noise added to every sample. 0 is the paper's.
 
-    channel_dropout : float, default=0.0
+    channel_dropout : float
         Likewise, probability with which a channel is silenced. 0 is the paper's.
 
-    duplicate_threshold : float, default=None
+    duplicate_threshold : float
         Poses of the batch whose cosine similarity with a window's own pose is above
         this are not used as its negatives. None uses all, as the paper.
 
-    target_temperature : float, default=None
+    target_temperature : float
         Share the target of a window among the like poses of the batch, by
         ``softmax(cosine / target_temperature)``. None is the paper's.
 
-    center_pose : bool, default=False
+    center_pose : bool
         Subtract the mean pose embedding of the training windows before normalising,
         so that the similarities of poses spread around zero. False is the paper's.
 
-    lr : float, default=1e-4
+    lr : float
         Highest learning rate of AdamW while aligning (as all that follow; the
         encoders bring their own parameters for pre-training).
 
-    weight_decay : float, default=1e-5
+    weight_decay : float
         Weight decay of AdamW; the temperature has none.
 
-    batch_size : int, default=256
+    batch_size : int
         Pairs per step, over all processes that train together: each has
         ``batch_size - 1`` negatives.
 
-    max_epochs : int, default=100
+    max_epochs : int
         Passes over the pairs.
 
-    restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
-        fit that goes on to a larger `max_epochs` keeps the one it began with.)
-
-    early_stopping : bool, default=False
-        Set pairs aside, stop when the loss on them no longer falls, and keep the best
-        weights. People or recordings are set aside whole where :meth:`fit` is told
-        them or finds them; else windows are drawn one by one, and where windows
-        overlap, those set aside share samples with those that are trained on.
-
-    validation_fraction : float, default=0.1
-        Share of the pairs (people, recordings) set aside, with `early_stopping`.
-
-    n_iter_no_change : int, default=10
-        Epochs without an improvement of at least `tol` before stopping.
-
-    tol : float, default=1e-4
-        See `n_iter_no_change`.
-
-    device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` takes a GPU if there is one.
-
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the matrix products while training; see :class:`MAE`.
-
-    compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
-        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
-        Pays off from some hundreds of steps on.
-
-    checkpoint_dir : path-like, default=None
+    checkpoint_dir : path-like
         Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there goes on from it, to `max_epochs` in all, as if never
+        finds one there resumes it, up to `max_epochs` in all, as if it had never been
         interrupted; one of other parameters or data is refused. Each stage has its
         own within it; when the alignment has begun, encoders are trained no further.
         See :class:`MAE`.
 
-    memory : path-like or object with the joblib.Memory interface, default=None
+    memory : path-like or object with the joblib.Memory interface
         Where the result of each stage is kept, so that a search over parameters trains
         anew only the stages that they change. It needs an int as `random_state`.
         Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
         window arrays by what they read from where: empty it when the files that they
         read have changed.
 
-    callbacks : list of skorch callbacks, default=None
+    callbacks : list of skorch callbacks
         Called around epochs and batches of the alignment.
 
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None
         Pass an int for the same result in every fit; encoders without one of their
         own get theirs from it.
-
-    verbose : int, default=0
-        From 1 on, a progress bar with the loss and the time left.
 
     Attributes
     ----------
@@ -232,23 +189,8 @@ class CPEP(
         ``"alignment"``: for each epoch `epoch`, `train_loss`, `valid_loss` (with
         `early_stopping`), `lr` and `seconds`.
 
-    pose_transformer_ : transformer
-        The fitted `pose_transformer`, or None.
-
     n_iter_ : int
         Number of epochs of the alignment.
-
-    n_channels_in_, n_times_in_ : int
-        Shape of the EMG windows seen in :meth:`fit`.
-
-    n_joints_in_, n_pose_times_in_ : int
-        Shape of the pose windows seen in :meth:`fit`.
-
-    n_features_in_ : int
-        Number of channels (of samples, if the windows were two-dimensional).
-
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if `X` had any (a DataFrame).
 
     See Also
     --------
@@ -282,116 +224,31 @@ class CPEP(
     (64, 32)
     """
 
-    _parameter_constraints: dict = {
-        "emg_encoder": [HasMethods(["fit", "transform"]), None],
-        "pose_encoder": [HasMethods(["fit", "transform"]), None],
-        "pose_transformer": [HasMethods(["fit", "transform"]), None],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "learn_temperature": ["boolean"],
-        "pooling": [StrOptions({"cls", "mean"})],
-        "embedding": [StrOptions({"projection", "encoder"})],
-        "emg_init": [StrOptions({"pretrained", "random"})],
-        "pose_init": [StrOptions({"pretrained", "random"})],
-        "train_emg": ["boolean"],
-        "train_pose": ["boolean"],
-        "channel_rotation": [Interval(Integral, 0, None, closed="left")],
-        "ring_channels": [
-            Interval(Integral, 1, None, closed="left"),
-            "array-like",
-            None,
-        ],
-        "electrode_shift": [Interval(Real, 0, 1, closed="both")],
-        "amplitude_jitter": [Interval(Real, 0, None, closed="left")],
-        "time_shift": [Interval(Integral, 0, None, closed="left")],
-        "noise": [Interval(Real, 0, None, closed="left")],
-        "channel_dropout": [Interval(Real, 0, 1, closed="left")],
-        "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
-        "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
-        "center_pose": ["boolean"],
-        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-        **TRAINING_CONSTRAINTS,
-    }
+    emg_encoder: _Encoder = field(default=None, kw_only=False)
+    pose_encoder: _Encoder = field(default=None, kw_only=False)
+    temperature: Positive = 0.02
+    learn_temperature: Flag = True
+    pooling: Pooling = "cls"
+    embedding: _Embedding = "projection"
+    emg_init: _Init = "pretrained"
+    pose_init: _Init = "pretrained"
+    train_emg: Flag = True
+    train_pose: Flag = False
+    electrode_shift: Annotated[float, Interval(Real, 0, 1, closed="both")] = 0.0
+    amplitude_jitter: Amount = 0.0
+    time_shift: Count = 0
+    noise: Amount = 0.0
+    channel_dropout: Probability = 0.0
+    duplicate_threshold: (
+        Annotated[float, Interval(Real, -1, 1, closed="both")] | None
+    ) = None
+    target_temperature: Positive | None = None
+    center_pose: Flag = False
+    memory: File | Annotated[Any, HasMethods(["cache"])] | None = None
 
-    def __init__(
-        self,
-        emg_encoder=None,
-        pose_encoder=None,
-        *,
-        pose_transformer=None,
-        temperature=0.02,
-        learn_temperature=True,
-        pooling="cls",
-        embedding="projection",
-        emg_init="pretrained",
-        pose_init="pretrained",
-        train_emg=True,
-        train_pose=False,
-        channel_rotation=1,
-        ring_channels=None,
-        electrode_shift=0.0,
-        amplitude_jitter=0.0,
-        time_shift=0,
-        noise=0.0,
-        channel_dropout=0.0,
-        duplicate_threshold=None,
-        target_temperature=None,
-        center_pose=False,
-        lr=1e-4,
-        weight_decay=1e-5,
-        batch_size=256,
-        max_epochs=100,
-        restart_period=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        precision="auto",
-        compile=False,
-        checkpoint_dir=None,
-        memory=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.emg_encoder = emg_encoder
-        self.pose_encoder = pose_encoder
-        self.pose_transformer = pose_transformer
-        self.temperature = temperature
-        self.learn_temperature = learn_temperature
-        self.pooling = pooling
-        self.embedding = embedding
-        self.emg_init = emg_init
-        self.pose_init = pose_init
-        self.train_emg = train_emg
-        self.train_pose = train_pose
-        self.channel_rotation = channel_rotation
-        self.ring_channels = ring_channels
-        self.electrode_shift = electrode_shift
-        self.amplitude_jitter = amplitude_jitter
-        self.time_shift = time_shift
-        self.noise = noise
-        self.channel_dropout = channel_dropout
-        self.duplicate_threshold = duplicate_threshold
-        self.target_temperature = target_temperature
-        self.center_pose = center_pose
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.restart_period = restart_period
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.checkpoint_dir = checkpoint_dir
-        self.memory = memory
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.verbose = verbose
+    module_: PoseEMGAlignment = field(init=False)
+    config_: AlignmentConfig = field(init=False)
+    temperature_: float = field(init=False)
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
@@ -401,16 +258,6 @@ class CPEP(
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows, best of unit variance. An object with a 3-D `shape` that
-            takes an array of indices (or has ``__getitems__``) is read batch by
-            batch, never into main memory whole.
-
-        y : array-like of shape (n_windows, n_joints, n_pose_times)
-            The pose windows ``P`` of the same moments, one a row of `X`; joint angles
-            in radians, best of unit variance. Whatever `pose_transformer` takes, if
-            there is one. Two dimensions are one joint, one is one joint at one time.
-
         groups : array-like of shape (n_windows,), default=None
             The person of each window. Given, a batch of the alignment holds windows
             of one person only, so that EMG cannot be told apart by who it is of, but
@@ -418,27 +265,11 @@ class CPEP(
             all, as the paper. In a Pipeline: ``pipe.fit(X, P, cpep__groups=users)``.
             `early_stopping` then sets whole people aside.
 
-        validation_groups : array-like of shape (n_windows,), default=None
-            What `early_stopping` sets aside as a whole instead, such as the recording
-            of each window. None takes `groups`; without these, recordings where `X`
-            knows them (a :class:`~sk_cpep.datasets.WindowArray`, or windows of several
-            recordings that a :class:`~sk_cpep.Windower` of the pipeline cut); else
-            windows are drawn one by one, and where they overlap, those set aside
-            share samples with those that are trained on. It is for encoders with
-            `early_stopping` too; each stage draws anew.
-
-        Returns
-        -------
-        self : object
-
         Raises
         ------
         ValueError
             If rows do not pair, windows do not fit the encoders, the loss is no longer
             finite, or `checkpoint_dir` holds another run.
-
-        OSError
-            If a checkpoint cannot be written. Earlier ones are left as they are.
         """
         recordings = recordings_of(X, y)
         X, P = self._read_pairs(X, y, reset=True)
@@ -713,9 +544,7 @@ class CPEP(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 

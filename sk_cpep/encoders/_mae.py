@@ -1,26 +1,14 @@
 """The masked autoencoder of one modality as an estimator."""
 
-from dataclasses import asdict
-from numbers import Integral, Real
+from dataclasses import asdict, field
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted
 
 from .._all_or_nothing import all_or_nothing
-from .._callback_support import (
-    CallbackSupportMixin,
-    end_task,
-    fit_task,
-    with_callbacks,
-)
+from .._callback_support import end_task, fit_task, with_callbacks
 from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
 from ..training import (
     Reconstruction,
@@ -34,22 +22,18 @@ from ._alike import start_alike
 from ._blocks import blocks_of
 from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
-from ._persistence import PickledWeightsMixin
+from ._parameters import Fraction, Pooling, Size
 from ._scores import mean_over_windows
-from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
+from ._trained_estimator import CosineTraining
+from ._training_plan import training_plan
+from ._transformer_sizes import TransformerSizes
 from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import read_groups, read_windows
 
 _SCORE_SEED = 0
 
 
-class MAE(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    PickledWeightsMixin,
-    BaseEstimator,
-):
+class MAE(TransformerSizes, CosineTraining):
     """Masked autoencoder of EMG or pose windows.
 
     Windows are cut into ``K = floor(n_times / patch_length)`` patches, channels
@@ -60,111 +44,29 @@ class MAE(
 
     Parameters
     ----------
-    patch_length : int, default=50
+    patch_length : int
         Samples per patch. Samples left over at the end of a window are not used.
         The paper takes 50 for EMG and 200 for pose, of 4000.
 
-    mask_ratio : float, default=0.5
+    mask_ratio : float
         Share of the patches that is hidden.
 
-    d_model : int, default=256
-        Width of the embedding; even, a multiple of `n_heads`.
+    n_decoder_layers : int
+        Transformer blocks of the decoder.
 
-    n_layers, n_decoder_layers : int, default=4 and 2
-        Transformer blocks of encoder and decoder.
-
-    n_heads : int, default=8
-        Attention heads (not given in the paper).
-
-    mlp_ratio : float, default=4.0
-        Width of the blocks' hidden layer over `d_model` (not given in the paper).
-
-    dropout : float, default=0.0
-        Dropout of attention weights and of both branches of a block.
-
-    pooling : {"cls", "mean"}, default="cls"
+    pooling : {"cls", "mean"}
         The embedding: the ``[CLS]`` token, or the mean of the others.
-
-    lr : float, default=1e-4
-        Highest learning rate of AdamW; follows a cosine with warm restarts.
-
-    weight_decay : float, default=1e-5
-        Weight decay of AdamW.
-
-    batch_size : int, default=256
-        Windows per step, over all processes that train together.
-
-    max_epochs : int, default=100
-        Passes over the windows.
-
-    restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
-        fit that goes on to a larger `max_epochs` keeps the one it began with.)
-
-    early_stopping : bool, default=False
-        Set windows aside, stop when the loss on them no longer falls, and keep the
-        best weights. People or recordings are set aside whole where :meth:`fit` is told
-        them or finds them; else windows are drawn one by one, and where windows
-        overlap, those set aside share samples with those that are trained on.
-
-    validation_fraction : float, default=0.1
-        Share of the windows (people, recordings) set aside, with `early_stopping`.
-
-    n_iter_no_change : int, default=10
-        Epochs without an improvement of at least `tol` before stopping.
-
-    tol : float, default=1e-4
-        See `n_iter_no_change`.
-
-    device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` takes a GPU if there is one.
-
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the matrix products while training; ``"auto"`` is bfloat16 where
-        the hardware has units for it. Embeddings are always computed in float32.
-
-    compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
-        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
-        Pays off from some hundreds of steps on.
-
-    checkpoint_dir : path-like, default=None
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there goes on from it, to `max_epochs` in all, as if never
-        interrupted; one of other parameters or data is refused. See the notes.
-
-    callbacks : list of skorch callbacks, default=None
-        Called around epochs and batches.
-
-    random_state : int, RandomState instance or None, default=None
-        Pass an int for the same result in every fit; on a CPU, bit for bit.
-
-    verbose : int, default=0
-        From 1 on, a progress bar with the loss and the time left.
 
     Attributes
     ----------
     module_ : torch.nn.Module
         The network (:class:`sk_cpep.nn.MaskedAutoencoder`).
 
-    history_ : list of dict
-        For each epoch `epoch`, `train_loss`, `valid_loss` (with `early_stopping`),
-        `lr` and `seconds`.
-
     n_tokens_ : int
         Number of patches of a window, ``K``.
 
-    n_iter_ : int
-        Number of epochs run.
-
     n_channels_in_, n_times_in_ : int
         Shape of the windows seen in :meth:`fit`.
-
-    n_features_in_ : int
-        Number of channels (of samples, if the windows were two-dimensional).
-
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if `X` had any (a DataFrame).
 
     See Also
     --------
@@ -209,108 +111,28 @@ class MAE(
     (64, 32)
     """
 
-    _parameter_constraints: dict = {
-        "patch_length": [Interval(Integral, 1, None, closed="left")],
-        "mask_ratio": [Interval(Real, 0, 1, closed="neither")],
-        "d_model": [Interval(Integral, 2, None, closed="left")],
-        "n_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_decoder_layers": [Interval(Integral, 1, None, closed="left")],
-        "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "mlp_ratio": [Interval(Real, 0, None, closed="neither")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "pooling": [StrOptions({"cls", "mean"})],
-        **TRAINING_CONSTRAINTS,
-    }
+    patch_length: Size = field(default=50, kw_only=False)
+    mask_ratio: Fraction = field(default=0.5, kw_only=False)
+    n_decoder_layers: Size = 2
+    pooling: Pooling = "cls"
 
-    def __init__(
-        self,
-        patch_length=50,
-        mask_ratio=0.5,
-        *,
-        d_model=256,
-        n_layers=4,
-        n_decoder_layers=2,
-        n_heads=8,
-        mlp_ratio=4.0,
-        dropout=0.0,
-        pooling="cls",
-        lr=1e-4,
-        weight_decay=1e-5,
-        batch_size=256,
-        max_epochs=100,
-        restart_period=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        precision="auto",
-        compile=False,
-        checkpoint_dir=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.patch_length = patch_length
-        self.mask_ratio = mask_ratio
-        self.d_model = d_model
-        self.n_layers = n_layers
-        self.n_decoder_layers = n_decoder_layers
-        self.n_heads = n_heads
-        self.mlp_ratio = mlp_ratio
-        self.dropout = dropout
-        self.pooling = pooling
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.restart_period = restart_period
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.verbose = verbose
+    module_: MaskedAutoencoder = field(init=False)
+    config_: MAEConfig = field(init=False)
+    n_tokens_: int = field(init=False)
 
     def fit(self, X, y=None, groups=None, validation_groups=None):
         """Train on windows.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            Windows, best of unit variance. Two dimensions are one channel. An object
-            with a 3-D `shape` that takes an array of indices (or has
-            ``__getitems__``) is read batch by batch, never into main memory whole.
-
         y : Ignored
             Present for API consistency.
-
-        groups : array-like of shape (n_windows,), default=None
-            The person of each window. Given, `early_stopping` sets whole people
-            aside, not windows of people that are trained on.
-
-        validation_groups : array-like of shape (n_windows,), default=None
-            What `early_stopping` sets aside as a whole instead, such as the recording
-            of each window. Without either, it is recordings where `X` knows them; see
-            :meth:`CPEP.fit`.
-
-        Returns
-        -------
-        self : object
 
         Raises
         ------
         ValueError
             If windows are shorter than a patch, the mask would hide nothing, the loss
             is no longer finite, or `checkpoint_dir` holds another run.
-
-        OSError
-            If a checkpoint cannot be written. Earlier ones are left as they are.
         """
         return self._fit_augmented(X, Augmentation(), groups, validation_groups)
 
@@ -354,12 +176,8 @@ class MAE(
             n_times=self.n_times_in_,
             patch_length=self.patch_length,
             mask_ratio=self.mask_ratio,
-            d_model=self.d_model,
-            n_layers=self.n_layers,
             n_decoder_layers=self.n_decoder_layers,
-            n_heads=self.n_heads,
-            mlp_ratio=self.mlp_ratio,
-            dropout=self.dropout,
+            **self._transformer_sizes(),
         )
         check_config(config)
         self.config_ = config
@@ -487,12 +305,6 @@ class MAE(
     @property
     def _n_features_out(self):
         return self.config_.d_model
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
-        return tags
 
 
 def check_config(config):

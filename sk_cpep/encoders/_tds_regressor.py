@@ -1,39 +1,101 @@
 """What EMG2Pose and VEMG2Pose share: features at a low rate, decoded in steps."""
 
-from numbers import Integral, Real
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import PoseRollout, RolloutConfig, TDSConfig, tds_sizes
+from ._parameters import Array, Positive, Size
 from ._pose_regressor import BaselineRegressor, read_sizes
-from ._training_parameters import BASELINE_CONSTRAINTS
 from ._windows import read_windows
-
-_SIZE = Interval(Integral, 1, None, closed="left")
-
-TDS_CONSTRAINTS = {
-    "mode": [StrOptions({"regression", "tracking"})],
-    "strides": ["array-like", None],
-    "kernel_sizes": ["array-like", None],
-    "block_kernel_sizes": ["array-like", None],
-    "d_model": [_SIZE],
-    "block_channels": [_SIZE],
-    "n_blocks": [_SIZE],
-    "d_features": [_SIZE],
-    "d_hidden": [_SIZE],
-    "rollout_sfreq": [Interval(Real, 0, None, closed="neither")],
-    "output_scale": [Interval(Real, 0, None, closed="neither")],
-    **BASELINE_CONSTRAINTS,
-}
 
 
 class TDSRegressor(BaselineRegressor):
-    """Base of the pose regressors that decode TDS features step by step."""
+    """Base of the pose regressors that decode TDS features step by step.
 
-    def _make_config(self):
+    Parameters
+    ----------
+    mode : {"regression", "tracking"}
+        Whether the rollout starts from zeros, or is told the true pose at its start.
+        Tracking needs it to predict as well: ``predict(X, initial_pose=...)``.
+
+    sfreq : float
+        Rate of the EMG in Hz. At other rates than 2000 Hz, strides and kernels are
+        scaled so that receptive fields last as long as published (895 ms back,
+        features at 25 Hz), as nearly as whole samples allow; see `sizes_`.
+
+    strides, kernel_sizes : array-like of 4 int
+        Of the convolutions between which the TDS blocks lie. None scales the published
+        (5, 2, 4, 2) and (11, 5, 17, 9) to `sfreq`.
+
+    block_kernel_sizes : array-like of 2 int
+        Of the TDS blocks of both stages. None scales the published (9, 5).
+
+    d_model : int
+        Width of the convolutions, a multiple of `block_channels`.
+
+    block_channels : int
+        Channels of the convolutions in TDS blocks.
+
+    n_blocks : int
+        Pairs of TDS blocks a stage.
+
+    d_features : int
+        Features a frame, and width of the embedding.
+
+    d_hidden : int
+        Width of the decoder.
+
+    rollout_sfreq : float
+        Steps a second.
+
+    gradient_clip : float
+        Largest norm of the gradient. None does not clip.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The network (:class:`sk_cpep.nn.PoseRollout`).
+
+    sizes_ : dict
+        The sizes used: `strides`, `kernel_sizes`, `block_kernel_sizes`,
+        `left_context` (samples) and `left_context_seconds`, `stride` (samples) and
+        `feature_sfreq` (Hz), `n_frames` of features, `n_steps` of the rollout,
+        `pose_start`.
+
+    pose_start_ : int
+        The first sample of the pose that is predicted, the first after the left
+        context; before it, predictions hold that one.
+    """
+
+    mode: Annotated[
+        Literal["regression", "tracking"], StrOptions({"regression", "tracking"})
+    ] = field(default="regression", kw_only=False)
+    strides: Array | None = None
+    kernel_sizes: Array | None = None
+    block_kernel_sizes: Array | None = None
+    d_model: Size = 256
+    block_channels: Size = 16
+    n_blocks: Size = 2
+    d_features: Size = 64
+    d_hidden: Size = 512
+    rollout_sfreq: Positive = 50.0
+    output_scale: Positive = 0.01
+
+    module_: PoseRollout = field(init=False)
+    config_: RolloutConfig = field(init=False)
+
+    def _decoder(self) -> dict[str, Any]:
+        """Arguments of the configuration that say how steps are decoded."""
+        raise NotImplementedError
+
+    def _make_config(self) -> RolloutConfig:
         config = RolloutConfig(
             n_times=self.n_times_in_,
             n_joints=self.n_joints_in_,
@@ -49,7 +111,7 @@ class TDSRegressor(BaselineRegressor):
         check_context(config)
         return config
 
-    def _tds_config(self):
+    def _tds_config(self) -> TDSConfig:
         """Sizes of the featurizer: those given, others scaled to the rate."""
         given = {
             name: read_sizes(name, getattr(self, name), n)
@@ -74,10 +136,10 @@ class TDSRegressor(BaselineRegressor):
             **tds_sizes(self.sfreq, given.get("strides")) | given,
         )
 
-    def _build_module(self):
+    def _build_module(self) -> PoseRollout:
         return PoseRollout(self.config_)
 
-    def _sizes(self):
+    def _sizes(self) -> dict[str, Any]:
         config, tds = self.config_, self.config_.tds
         return {
             "strides": tds.strides,
@@ -92,14 +154,13 @@ class TDSRegressor(BaselineRegressor):
             "pose_start": config.pose_start,
         }
 
-    def predict(self, X, initial_pose=None):
+    def predict(
+        self, X: WindowsLike, initial_pose: ArrayLike | None = None
+    ) -> AnyArray:
         """Predict poses.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
         initial_pose : array-like of shape (n_windows, n_joints), default=None
             With ``mode="tracking"``, the true pose of each window at the sample
             `pose_start_`, ``P[:, :, pose_start_]``. Not for ``mode="regression"``.
@@ -118,7 +179,9 @@ class TDSRegressor(BaselineRegressor):
         initial_pose = self._read_initial_pose(initial_pose, X.shape[0])
         return self._as_given(self._map(self._predict_batch, X, initial_pose))
 
-    def _read_initial_pose(self, initial_pose, n_windows):
+    def _read_initial_pose(
+        self, initial_pose: ArrayLike | None, n_windows: int
+    ) -> Float32Array:
         name = type(self).__name__
         if not self.module_.needs_initial_pose:
             raise ValueError(
@@ -130,7 +193,9 @@ class TDSRegressor(BaselineRegressor):
                 f"{name} with mode='tracking' needs the true pose to start from: "
                 "predict(X, initial_pose=P[:, :, estimator.pose_start_])."
             )
-        pose = check_array(initial_pose, dtype=np.float32, input_name="initial_pose")
+        pose: Float32Array = check_array(
+            initial_pose, dtype=np.float32, input_name="initial_pose"
+        )
         if pose.shape != (n_windows, self.n_joints_in_):
             raise ValueError(
                 f"initial_pose has shape {pose.shape}, expected ({n_windows}, "
@@ -139,11 +204,11 @@ class TDSRegressor(BaselineRegressor):
         return pose
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return self.config_.tds.d_features
 
 
-def check_context(config):
+def check_context(config: RolloutConfig) -> None:
     """Refuse windows that end before the first feature."""
     context, sfreq = config.tds.left_context, config.sfreq
     if config.n_times <= context:

@@ -9,7 +9,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer
 
 from sk_cpep import CPEP, EMG2Pose, NeuroPose, Windower
 from sk_cpep.encoders import PoseT
-from sk_cpep.encoders._windows import read_ring
+from sk_cpep.encoders._ring import read_ring
 
 SMALL = dict(max_epochs=1, early_stopping=False, random_state=0, device="cpu")
 
