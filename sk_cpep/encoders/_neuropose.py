@@ -1,10 +1,17 @@
 """NeuroPose as an estimator."""
 
 from dataclasses import field, replace
+from functools import partial
 from typing import Any
 
-from ..nn import NeuroPoseConfig, NeuroPoseNet, neuropose_time_pools
+from ..nn import (
+    NeuroPoseConfig,
+    NeuroPoseEncoder,
+    NeuroPoseNet,
+    neuropose_time_pools,
+)
 from ..training import TrainingPlan
+from ._encoder_protocol import Recipe
 from ._parameters import Array, Count, Positive, Probability
 from ._pose_regressor import BaselineRegressor, read_sizes
 
@@ -116,15 +123,22 @@ class NeuroPose(BaselineRegressor):
         plan = super()._plan()
         return replace(plan, min_batch=2 * plan.processes.size)
 
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
+
     def _make_config(self) -> NeuroPoseConfig:
+        config = self._encoder_config(self.n_channels_in_, self.n_times_in_)
+        pose = {"n_joints": self.n_joints_in_, "n_pose_times": self.n_pose_times_in_}
+        return replace(config, **pose)
+
+    def _encoder_config(self, n_channels: int, n_times: int) -> NeuroPoseConfig:
         time_pools = self.time_pools
         if time_pools is None:
             time_pools = neuropose_time_pools(self.sfreq)
         config = NeuroPoseConfig(
-            n_times=self.n_times_in_,
-            n_channels=self.n_channels_in_,
-            n_joints=self.n_joints_in_,
-            n_pose_times=self.n_pose_times_in_,
+            n_times=n_times,
+            n_channels=n_channels,
             time_pools=read_sizes("time_pools", time_pools, 3),
             n_residual_blocks=self.n_residual_blocks,
             dropout=self.dropout,

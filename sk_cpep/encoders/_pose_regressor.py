@@ -27,6 +27,7 @@ from ..training import (
 )
 from ._alike import start_alike
 from ._checkpoint_dir import open_checkpoint
+from ._encoder_protocol import Recipe
 from ._epoch_hook import epoch_hook
 from ._hand_model import load_hand_model
 from ._paired_poses import PairedPoseMixin
@@ -113,6 +114,16 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         end_task(task, self)
         return self
 
+    @property
+    def encoder_(self) -> nn.Module:
+        """The part of `module_` that embeds windows."""
+        encoder: nn.Module = self.module_.encoder
+        return encoder
+
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        raise NotImplementedError
+
     def _make_config(self) -> Any:
         """Settle the sizes of the network."""
         raise NotImplementedError
@@ -178,7 +189,7 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._map(self.module_.embed, X)
+        return self._map(lambda x: self.encoder_(x, "mean"), X)
 
     def score(
         self, X: WindowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None

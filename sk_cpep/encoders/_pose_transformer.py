@@ -1,15 +1,18 @@
 """The transformer of the masked autoencoder as a pose regressor."""
 
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from ..nn import (
+    Encoder,
     MAEConfig,
     PoseLoss,
     PoseTransformer,
     PoseTransformerConfig,
     mean_squared_error,
 )
+from ._encoder_protocol import Recipe
 from ._mae import check_encoder
 from ._parameters import Size
 from ._pose_regressor import PoseRegressor
@@ -77,14 +80,22 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
     def _loss(self) -> PoseLoss:
         return PoseLoss(mean_squared_error)
 
-    def _make_config(self) -> PoseTransformerConfig:
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        return partial(Encoder, self._encoder_config(n_channels, n_times))
+
+    def _encoder_config(self, n_channels: int, n_times: int) -> MAEConfig:
         encoder = MAEConfig(
-            n_channels=self.n_channels_in_,
-            n_times=self.n_times_in_,
+            n_channels=n_channels,
+            n_times=n_times,
             patch_length=self.patch_length,
             **self._transformer_sizes(),
         )
         check_encoder(encoder)
+        return encoder
+
+    def _make_config(self) -> PoseTransformerConfig:
+        encoder = self._encoder_config(self.n_channels_in_, self.n_times_in_)
         return PoseTransformerConfig(encoder, self.n_joints_in_, self.n_pose_times_in_)
 
     def _build_module(self) -> PoseTransformer:

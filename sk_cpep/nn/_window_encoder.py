@@ -1,6 +1,7 @@
 """What the alignment needs of an encoder, and networks of one's own as such encoders."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -64,6 +65,32 @@ class NetworkEncoder(nn.Module):
         parameters = inspect.signature(network.forward).parameters
         self.takes_pooling = "pooling" in parameters
 
+    @classmethod
+    def of(cls, network: nn.Module, n_channels: int, n_times: int) -> "NetworkEncoder":
+        """Find how wide the embedding of a network is: it embeds two windows of zeros.
+
+        Raises
+        ------
+        ValueError
+            If it does not give one embedding a window.
+        """
+        encoder = cls(network, 0)
+        network.eval()
+        with torch.no_grad():
+            found = encoder(torch.zeros(2, n_channels, n_times, dtype=torch.float32))
+        network.train()
+        shape = tuple(getattr(found, "shape", ()))
+        if len(shape) != 2 or shape[0] != 2:
+            name = type(network).__name__
+            given = f"shape {shape}" if shape else type(found).__name__
+            raise ValueError(
+                f"{name}.forward must embed windows of shape (n_windows, {n_channels}, "
+                f"{n_times}) as a tensor of shape (n_windows, d_model), but 2 windows "
+                f"gave {given}."
+            )
+        encoder.d_model = shape[1]
+        return encoder
+
     def forward(self, x: Tensor, pooling: str = "cls") -> Tensor:
         """Embed windows (B, C, T) to (B, d_model)."""
         chosen = {"pooling": pooling} if self.takes_pooling else {}
@@ -72,11 +99,9 @@ class NetworkEncoder(nn.Module):
 
 
 def make_encoder(
-    network: type[nn.Module], n_channels: int, n_times: int, **arguments: Any
+    network: Callable[..., nn.Module], n_channels: int, n_times: int, **arguments: Any
 ) -> NetworkEncoder:
     """Make an encoder of a class of one's own.
-
-    It embeds two windows of zeros, which says how wide its embedding is.
 
     Parameters
     ----------
@@ -99,17 +124,4 @@ def make_encoder(
         If it does not give one embedding a window.
     """
     made = network(n_channels=n_channels, n_times=n_times, **arguments)
-    encoder = NetworkEncoder(made.eval(), 0)
-    with torch.no_grad():
-        found = encoder(torch.zeros(2, n_channels, n_times, dtype=torch.float32))
-    made.train()
-    shape = tuple(getattr(found, "shape", ()))
-    if len(shape) != 2 or shape[0] != 2:
-        given = f"shape {shape}" if shape else type(found).__name__
-        raise ValueError(
-            f"{network.__name__}.forward must embed windows of shape (n_windows, "
-            f"{n_channels}, {n_times}) as a tensor of shape (n_windows, d_model), but 2 "
-            f"windows gave {given}."
-        )
-    encoder.d_model = shape[1]
-    return encoder
+    return NetworkEncoder.of(made, n_channels, n_times)
