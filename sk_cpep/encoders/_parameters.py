@@ -5,8 +5,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, field, make_dataclass
+from functools import reduce
 from inspect import cleandoc, get_annotations, isfunction, signature
 from numbers import Integral, Real
+from operator import or_
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -125,7 +127,7 @@ def _type_and_constraints(annotation: Any) -> tuple[Any, list[Any]]:
         return annotation, [None] if annotation is NoneType else []
     kinds, constraints = zip(*map(_type_and_constraints, arguments))
     allowed = sum(constraints, [])
-    return Union[kinds], [] if allowed == [None] else allowed
+    return reduce(or_, kinds), [] if allowed == [None] else allowed
 
 
 def _constructor(cls: type, fields: _Fields) -> Callable[..., None]:

@@ -18,7 +18,8 @@ class PrefixedParameters(DeclaredParameters):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        setattr(cls, "__init__", _storing_prefixed(cls.__init__, cls._prefixes))
+        init = _storing_prefixed(cls.__init__, cls._prefixes)
+        cls.__init__ = init  # type: ignore[method-assign]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name; see :meth:`sklearn.base.BaseEstimator.get_params`."""
