@@ -58,7 +58,7 @@ class GivenEncoder:
             self._check_network()
             return
         given = self.estimator.get_params(deep=False)
-        missing = {k: v for k, v in defaults.items() if given.get(k, v) is None}
+        missing = {k: v for k, v in defaults.items() if given.get(k, k) is None}
         self.estimator.set_params(**missing)
 
     def _check_network(self) -> None:
@@ -82,7 +82,7 @@ class GivenEncoder:
         estimator = self.estimator
         try:
             if not hasattr(estimator, "module_"):
-                if hasattr(estimator, "_validate_params"):
+                if hasattr(estimator, "_parameter_constraints"):
                     estimator._validate_params()
             elif hasattr(estimator, "n_times_in_"):
                 read_windows(estimator, windows, reset=False)

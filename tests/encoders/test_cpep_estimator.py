@@ -152,7 +152,8 @@ def test_parameters_are_left_alone(windows, small_cpep, small_mae):
 
 def test_default_encoders():
     cpep = CPEP()
-    emg, pose = cpep._encoders(np.random.RandomState(0))
+    given = cpep._given_encoders(np.random.RandomState(0))
+    emg, pose = (encoder.estimator for encoder in given)
     assert (emg.patch_length, pose.patch_length) == (50, 200)
     assert emg.random_state != pose.random_state
     assert (emg.d_model, emg.n_layers, emg.n_decoder_layers, emg.mask_ratio) == (
@@ -234,7 +235,7 @@ def test_frozen_encoders_in_a_search(windows, small_cpep, small_mae, monkeypatch
     def refit(*args):
         raise AssertionError("a frozen encoder was fitted again")
 
-    monkeypatch.setattr(MAE, "_fit_augmented", refit)
+    monkeypatch.setattr(MAE, "fit", refit)
     search = GridSearchCV(cpep, {"temperature": [0.02, 0.5]}, cv=2).fit(X, P)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
@@ -253,10 +254,13 @@ def test_frozen_encoder_that_is_not_fitted(windows, small_cpep, small_mae):
         small_cpep(FrozenEstimator(small_mae())).fit(*windows[:2])
 
 
-@pytest.mark.parametrize("encoder", [InstanceNorm(), FrozenEstimator(InstanceNorm())])
-def test_encoder_that_is_no_mae(windows, small_cpep, encoder):
+@pytest.mark.parametrize(
+    "encoder",
+    [InstanceNorm(), FrozenEstimator(InstanceNorm().fit(np.zeros((2, 4, 22))))],
+)
+def test_encoder_without_a_network(windows, small_cpep, encoder):
     with pytest.raises(
-        TypeError, match="emg_encoder must be an MAE or a Frozen.*InstanceNorm"
+        TypeError, match="emg_encoder must be an estimator whose.*InstanceNorm"
     ):
         small_cpep(encoder).fit(*windows[:2])
 

@@ -341,7 +341,7 @@ def test_progress(windows, small_mae, verbose, capsys):
 def test_augmentation_is_for_training_only(windows, small_mae):
     X = windows[0]
     plain = small_mae().fit(X)
-    noisy = small_mae()._fit_augmented(X, Augmentation(noise=1.0))
+    noisy = small_mae().fit(X, augment=Augmentation(noise=1.0))
     assert noisy.history_[0]["train_loss"] > 1.2 * plain.history_[0]["train_loss"]
 
 
