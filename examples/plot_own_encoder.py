@@ -85,7 +85,8 @@ class Recurrent(nn.Module):
 
 def margin(u, v, scale):
     similarity = u @ v.T  # (n_windows, n_windows)
-    gap = similarity - similarity.diagonal() + 0.2 * (1 - torch.eye(len(u)))
+    others = 1 - torch.eye(len(u), device=u.device)
+    gap = similarity - (u * v).sum(dim=1) + 0.2 * others
     return torch.logsumexp(scale * gap, dim=0).mean() / scale.detach()
 
 

@@ -80,7 +80,7 @@ def margin(u, v, scale):
     """A loss of the whole batch: every pose a margin nearer than all others."""
     s = u @ v.T
     wrong = 1 - torch.eye(len(u), device=u.device)
-    return torch.logsumexp(scale * (s - s.diagonal() + 0.2 * wrong), dim=0).mean()
+    return torch.logsumexp(scale * (s - (u * v).sum(dim=1) + 0.2 * wrong), dim=0).mean()
 
 
 class LearnedMargin(nn.Module):
@@ -93,7 +93,7 @@ class LearnedMargin(nn.Module):
     def forward(self, u, v, scale):
         s = u @ v.T
         wrong = self.margin * (1 - torch.eye(len(u), device=u.device))
-        loss = torch.logsumexp(scale * (s - s.diagonal() + wrong), dim=0).mean()
+        loss = torch.logsumexp(scale * (s - (u * v).sum(dim=1) + wrong), dim=0).mean()
         return loss + self.margin.square()
 
 
@@ -112,4 +112,4 @@ class OwnEstimator(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         with torch.no_grad():
-            return self.module_(torch.as_tensor(X)).numpy()
+            return self.module_(torch.tensor(X)).numpy()
