@@ -5,8 +5,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, field, make_dataclass
+from functools import reduce
 from inspect import cleandoc, get_annotations, isfunction, signature
+from itertools import chain
 from numbers import Integral, Real
+from operator import or_
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -89,21 +92,22 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[Any, Any]]]:
         if isinstance(value, Field):
             delattr(cls, name)
         else:
-            value = field(default=value, kw_only=True)
+            value = field(default=value)
         is_class_variable = ClassVar in (annotation, get_origin(annotation))
         if value.default is MISSING or is_class_variable or name.startswith("_"):
             continue
+        value.kw_only = value.kw_only is not False
         setattr(cls, name, value.default)
         yield name, (annotation, value)
 
 
 def _inherited(cls: type[DeclaredParameters]) -> _Fields:
-    """All parameters as the class has them; its own first, those of its bases next."""
+    """All parameters as the class has them; those passed by position first, then its own."""
     fields: _Fields = {}
     for base in cls.__mro__:
         for name, declared in vars(base).get("_own_parameters", {}).items():
             fields[name] = fields.pop(name, declared)
-    return fields
+    return dict(sorted(fields.items(), key=lambda item: item[1][1].kw_only))
 
 
 def _constraints(cls: type[DeclaredParameters]) -> dict[str, list[Any]]:
@@ -124,8 +128,8 @@ def _type_and_constraints(annotation: Any) -> tuple[Any, list[Any]]:
     if origin not in (Union, UnionType):
         return annotation, [None] if annotation is NoneType else []
     kinds, constraints = zip(*map(_type_and_constraints, arguments))
-    allowed = sum(constraints, [])
-    return Union[kinds], [] if allowed == [None] else allowed
+    allowed = list(chain(*constraints))
+    return reduce(or_, kinds), [] if allowed == [None] else allowed
 
 
 def _constructor(cls: type, fields: _Fields) -> Callable[..., None]:
@@ -138,7 +142,8 @@ def _constructor(cls: type, fields: _Fields) -> Callable[..., None]:
         )
         for name, (annotation, given) in fields.items()
     ]
-    init: Any = make_dataclass("_", arguments, repr=False, eq=False).__init__
+    stores: Any = make_dataclass("_", arguments, repr=False, eq=False)
+    init = stores.__init__
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
     init.fields = fields
