@@ -2,7 +2,6 @@
 
 from dataclasses import field
 from numbers import Real
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -29,19 +28,17 @@ from ..training import (
     map_batches,
     new_module,
     seeded,
-    train,
 )
-from ._alike import start_alike
 from ._blocks import blocks_of
-from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
 from ._epoch_hook import epoch_hook
+from ._fit_run import FitRun
+from ._identity import identify, starting_generator
 from ._mae import MAE
 from ._paired_poses import PairedPoseMixin
-from ._parameters import Amount, Count, File, Flag, Pooling, Positive, Probability
-from ._persistence import load_weights, weights_of
+from ._parameters import Amount, Count, Flag, Pooling, Positive, Probability
+from ._persistence import load_weights, weights_digest, weights_of
 from ._ring import RingAugmented, read_ring
 from ._scores import mean_over_windows
-from ._stage_cache import StageCache
 from ._trained_estimator import CosineTraining
 from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
@@ -153,20 +150,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     max_epochs : int
         Passes over the pairs.
 
-    checkpoint_dir : path-like
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there resumes it, up to `max_epochs` in all, as if it had never been
-        interrupted; one of other parameters or data is refused. Each stage has its
-        own within it; when the alignment has begun, encoders are trained no further.
-        See :class:`MAE`.
-
-    memory : path-like or object with the joblib.Memory interface
-        Where the result of each stage is kept, so that a search over parameters trains
-        anew only the stages that they change. It needs an int as `random_state`.
-        Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
-        window arrays by what they read from where: empty it when the files that they
-        read have changed.
-
     callbacks : list of skorch callbacks
         Called around epochs and batches of the alignment.
 
@@ -244,7 +227,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     ) = None
     target_temperature: Positive | None = None
     center_pose: Flag = False
-    memory: File | Annotated[Any, HasMethods(["cache"])] | None = None
 
     module_: PoseEMGAlignment = field(init=False)
     config_: AlignmentConfig = field(init=False)
@@ -269,7 +251,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         ------
         ValueError
             If rows do not pair, windows do not fit the encoders, the loss is no longer
-            finite, or `checkpoint_dir` holds another run.
+            finite, or all checkpoints of a stage in `run_dir` are damaged.
         """
         recordings = recordings_of(X, y)
         X, P = self._read_pairs(X, y, reset=True)
@@ -281,9 +263,10 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
                 "center_pose=True needs a frozen pose encoder: set train_pose=False."
             )
         plan = training_plan(self, min_batch=2)
-        data = dict(X=X, P=P, groups=groups, validation_groups=sets)
-        rng = start_alike(self, plan, **data)
-        stages = StageCache(self.memory, self, plan.processes)
+        rng = starting_generator(self, plan)
+        identity = identify(
+            self, plan, rng, X=X, P=P, groups=groups, validation_groups=sets
+        )
         emg, pose = self._encoders(rng)
         jobs = {
             "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
@@ -291,19 +274,18 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         }
         for name, (mae, _, windows, _) in jobs.items():
             settle_sizes(name, mae, windows)
-        checkpoint = self._open_checkpoint(jobs, plan, rng, **data)
         rows = {"groups": groups, "valid_rows": held_out_rows(sets, plan, rng)}
         n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
         task = fit_task(self, n_fits + 1)
         weights, self.history_ = {}, {}
         for name, job in jobs.items():
-            pretrained = self._pretrain(task, stages, name, sets, *job)
+            pretrained = self._pretrain(task, name, sets, *job)
             weights[name], self.history_[name] = pretrained
         with seeded(rng.randint(2**31)) as generator:
             self._start_alignment(emg.config_, pose.config_, weights, generator)
-            self.history_["alignment"] = self._align(
-                X, P, rows, plan, rng, task, stages, checkpoint
-            )
+            self.fit_identity_ = identity.with_facts(**self._starting_points(jobs))
+            run = FitRun(self, plan, self.fit_identity_, stage="alignment")
+            self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()
         self.n_iter_ = len(self.history_["alignment"])
         end_task(task, self)
@@ -320,9 +302,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         )
         maes = []
         for mae, name, patch_length, seed in given:
-            own = {"random_state": int(seed)}
-            if self.checkpoint_dir is not None:
-                own["checkpoint_dir"] = Path(self.checkpoint_dir, name)
+            own = {"random_state": int(seed), "run_dir": self.run_dir}
             mae = MAE(patch_length, **common) if mae is None else mae
             maes.append(mae_of(mae, name, own))
         return maes
@@ -338,39 +318,31 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             channel_dropout=self.channel_dropout,
         )
 
-    def _open_checkpoint(self, jobs, plan, rng, **data):
-        """The checkpoint of the alignment, before any stage is trained."""
-        facts = {}
-        for name, (mae, init, *_) in jobs.items():
-            facts |= encoder_facts(name, mae, needs_fit(mae, init))
-        return open_checkpoint(self, plan, rng, stage="alignment", facts=facts, **data)
-
-    def _pretrain(self, task, stages, name, sets, mae, init, windows, augment):
+    def _pretrain(self, task, name, sets, mae, init, windows, augment):
         """Weights of the encoder of one modality, and the history of its fit.
 
         An encoder that starts at random has no weights yet.
         """
         if init == "random":
             return None, []
-        if not needs_fit(mae, init):
-            return weights_of(mae.module_.encoder), []
+        history = []
+        if needs_fit(mae, init):
+            stage = leaf_task(task, name)
+            with propagated(stage, mae):
+                begin_task(stage, self)
+                mae._fit_augmented(windows, augment, validation_groups=sets)
+                end_task(stage, self)
+            history = mae.history_
+        return weights_of(mae.module_.encoder), history
 
-        def train_encoder():
-            mae._fit_augmented(windows, augment, validation_groups=sets)
-            return weights_of(mae.module_.encoder), mae.history_
-
-        stage = leaf_task(task, name)
-        with propagated(stage, mae):
-            begin_task(stage, self)
-            pretrained = stages.get(
-                train_encoder,
-                mae,
-                windows=windows,
-                augment=augment,
-                validation_groups=sets if mae.early_stopping else None,
-            )
-            end_task(stage, self)
-        return pretrained
+    def _starting_points(self, jobs):
+        """What the alignment begins with, for its identity."""
+        facts = {}
+        for name, (mae, init, *_) in jobs.items():
+            facts[f"{name}_weights"] = weights_digest(getattr(self.module_, name))
+            if init == "pretrained" and hasattr(mae, "fit_identity_"):
+                facts[f"{name}_identity"] = mae.fit_identity_.facts
+        return facts
 
     def _start_alignment(self, emg_config, pose_config, weights, generator):
         """Make `module_`, its encoders as pre-trained or new."""
@@ -388,35 +360,20 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             if pretrained is not None:
                 load_weights(getattr(self.module_, name), pretrained)
 
-    def _align(self, X, P, rows, plan, rng, task, stages, checkpoint):
+    def _align(self, run, X, P, rng, task, **rows):
         """Train `module_` on pairs; its history."""
+        plan = run.plan
+        frozen_pose = not self.train_pose
 
-        def train_alignment():
-            history = self._train_alignment(X, P, rows, plan, rng, stage, checkpoint)
-            return weights_of(self.module_), history
+        def read_arrays():
+            self.module_.to(plan.device)
+            if self.center_pose:
+                self._center_pose(P)
+            if self.train_pose:
+                return [X, P]
+            return [X, self._map_poses(self.module_.embed_pose, P)]
 
         stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
-        start = {"config": self.config_, "weights": weights_of(self.module_)}
-        weights, history = stages.get(train_alignment, self, X=X, P=P, **rows, **start)
-        load_weights(self.module_, weights)
-        end_task(stage, self)
-        return history
-
-    def _starting_weights(self):
-        encoders = ("emg_encoder", "pose_encoder")
-        return {
-            f"weights of {name}": weights_fact(getattr(self.module_, name))
-            for name in encoders
-        }
-
-    def _train_alignment(self, X, P, rows, plan, rng, stage, checkpoint):
-        if checkpoint is not None:
-            checkpoint.confirm(self._starting_weights)
-        self.module_.to(plan.device)
-        if self.center_pose:
-            self._center_pose(P)
-        frozen_pose = not self.train_pose
-        targets = self._map_poses(self.module_.embed_pose, P) if frozen_pose else P
         objective = Alignment(
             self.module_,
             self._augmentation(),
@@ -424,16 +381,16 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             train_emg=self.train_emg,
             gather=plan.processes.whole_batch(plan.batch_size),
         )
-        return train(
+        history = run.train(
             objective,
-            [X, targets],
-            plan,
+            read_arrays,
             rng=rng,
             **rows,
             description="CPEP alignment",
             callbacks=[*(self.callbacks or ()), epoch_hook(stage, self)],
-            checkpoint=checkpoint,
         )
+        end_task(stage, self)
+        return history
 
     def _center_pose(self, P):
         mean = self._map_poses(self.module_.encode_pose, P).mean(

@@ -16,12 +16,11 @@ from ..training import (
     map_batches,
     new_module,
     seeded,
-    train,
 )
-from ._alike import start_alike
 from ._blocks import blocks_of
-from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
+from ._fit_run import FitRun
+from ._identity import identify, starting_generator
 from ._parameters import Fraction, Pooling, Size
 from ._scores import mean_over_windows
 from ._trained_estimator import CosineTraining
@@ -74,18 +73,24 @@ class MAE(TransformerSizes, CosineTraining):
 
     Notes
     -----
-    In `checkpoint_dir`, ``checkpoint.pt`` holds the run after its last epoch: weights,
-    optimizer, schedule, random generators, history, parameters. ``previous.pt`` is the
-    one before, which is gone on from if the other is damaged; ``start.pt``, without an
-    int as `random_state`, what the run began with. Each is there whole or not at all,
-    whenever the process is killed. An epoch that was interrupted is run again, with the
-    same random numbers.
+    A folder of `run_dir` holds ``run.json``, which says what the run is; while it is
+    trained, ``checkpoint.pt``, the run after its last epoch (weights, optimizer,
+    schedule, random generators, history), and ``previous.pt``, the one before, which is
+    resumed if the other is damaged; when it has ended, ``fitted.pt``, its weights and
+    history. Reading them runs no code. Each file is there completely or not at all,
+    whenever the process is killed, and the folder may be shared by processes and by
+    machines. An epoch that was interrupted is run again, with the same random numbers.
+    ``python -m sk_cpep runs run_dir`` lists and compares the runs.
 
-    A fit that goes on may have another `max_epochs`, `device`, `compile`, `callbacks`
-    and `verbose`. Its windows are compared by shape and checksum: of all values where
-    they are in memory, else of 256 windows. Callbacks that have ``state_dict`` and
-    ``load_state_dict`` go on as well, others begin anew. A run that early stopping or
-    a callback ended is not trained further.
+    `fit_identity_` says what the result depends on. `verbose` and `run_dir` are no part
+    of it, nor are callbacks of skorch that only watch, or one whose class has
+    ``observes_only = True``; other callbacks are. Windows in memory count by their
+    values; others by shape, by 256 windows, and by the files that they are read from.
+    With a `restart_period`, runs that differ in `max_epochs` alone have the same
+    beginning: then checkpoints are kept, and a longer fit resumes the shorter one.
+    Callbacks that have ``state_dict`` and ``load_state_dict`` are resumed as well,
+    others begin anew. A run that early stopping or a callback ended is not trained
+    further.
 
     A fit that fails or is interrupted leaves the estimator as it was before: with its
     earlier network, or not fitted.
@@ -132,7 +137,7 @@ class MAE(TransformerSizes, CosineTraining):
         ------
         ValueError
             If windows are shorter than a patch, the mask would hide nothing, the loss
-            is no longer finite, or `checkpoint_dir` holds another run.
+            is no longer finite, or all checkpoints of this fit in `run_dir` are damaged.
         """
         return self._fit_augmented(X, Augmentation(), groups, validation_groups)
 
@@ -147,21 +152,21 @@ class MAE(TransformerSizes, CosineTraining):
         sets = read_sets(validation_groups, X, groups, recordings)
         plan = training_plan(self)
         task = fit_task(self, self.max_epochs)
-        data = dict(X=X, validation_groups=sets)
-        rng = start_alike(self, plan, **data)
-        checkpoint = open_checkpoint(self, plan, rng, facts=asdict(augment), **data)
+        rng = starting_generator(self, plan)
+        self.fit_identity_ = identify(
+            self, plan, rng, X=X, validation_groups=sets, facts=asdict(augment)
+        )
+        run = FitRun(self, plan, self.fit_identity_)
         valid_rows = held_out_rows(sets, plan, rng)
         with seeded(rng.randint(2**31)) as generator:
             module = new_module(self._build_module, generator)
-            self.history_ = train(
+            self.history_ = run.train(
                 Reconstruction(module, augment),
-                [X],
-                plan,
+                lambda: [X],
                 rng=rng,
                 valid_rows=valid_rows,
                 description=f"MAE ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
-                checkpoint=checkpoint,
             )
         self.module_ = module
         self.n_iter_ = len(self.history_)

@@ -23,12 +23,11 @@ from ..training import (
     map_batches,
     new_module,
     seeded,
-    train,
 )
-from ._alike import start_alike
-from ._checkpoint_dir import open_checkpoint
 from ._epoch_hook import epoch_hook
+from ._fit_run import FitRun
 from ._hand_model import load_hand_model
+from ._identity import identify, starting_generator
 from ._paired_poses import PairedPoseMixin
 from ._parameters import Amount, File, Flag, Positive, Size
 from ._ring import RingAugmented
@@ -85,24 +84,24 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         plan = self._plan()
         groups = read_groups(groups, X)
         sets = read_sets(validation_groups, X, groups, recordings)
-        data = dict(X=X, P=P, groups=groups, validation_groups=sets)
-        rng = start_alike(self, plan, **data)
-        checkpoint = open_checkpoint(self, plan, rng, **data)
+        rng = starting_generator(self, plan)
+        self.fit_identity_ = identify(
+            self, plan, rng, X=X, P=P, groups=groups, validation_groups=sets
+        )
+        run = FitRun(self, plan, self.fit_identity_)
         valid_rows = held_out_rows(sets, plan, rng)
         self.config_ = self._make_config()
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
         with seeded(rng.randint(2**31)) as generator:
             module = new_module(self._build_module, generator)
-            self.history_ = train(
+            self.history_ = run.train(
                 PoseRegression(module, loss, self._augmentation()),
-                [X, P],
-                plan,
+                lambda: [X, P],
                 rng=rng,
                 valid_rows=valid_rows,
                 description=f"{type(self).__name__} ({self.n_channels_in_} channels)",
                 callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
-                checkpoint=checkpoint,
             )
         self.module_ = module
         self.loss_terms_ = loss.terms

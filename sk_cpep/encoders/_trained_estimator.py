@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from .._callback_support import CallbackSupportMixin
 from .._typing import AnyArray, Float32Array, RandomStateLike, WindowsLike
+from ._identity import FitIdentity
 from ._parameters import (
     Amount,
     DeclaredParameters,
@@ -75,11 +76,12 @@ class TrainedEstimator(
         replayed as a CUDA graph (skorch callbacks are then not told of gradients).
         It pays off from some hundreds of steps on.
 
-    checkpoint_dir : path-like
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there resumes it, up to `max_epochs` in all, as if it had never been
-        interrupted; one of other parameters or data is refused. See the notes of
-        :class:`MAE`.
+    run_dir : path-like
+        Folder of runs. Every epoch leaves a checkpoint in
+        ``run_dir/<stage>-<identity>``, where the identity is a digest of everything
+        that the result depends on: parameters, data, seed. A fit that finds its
+        identity ended there takes its weights, one that was interrupted is resumed,
+        and any other begins beside what is there. See the notes of :class:`MAE`.
 
     callbacks : list of skorch callbacks
         Called around epochs and batches.
@@ -98,6 +100,9 @@ class TrainedEstimator(
 
     n_iter_ : int
         Number of epochs run.
+
+    fit_identity_ : FitIdentity
+        What the result depends on: `facts`, by name, and their `digest`.
 
     n_channels_in_, n_times_in_ : int
         Shape of the EMG windows seen in :meth:`fit`.
@@ -122,7 +127,7 @@ class TrainedEstimator(
         StrOptions({"auto", "float32", "bfloat16"}),
     ] = "auto"
     compile: Flag = False
-    checkpoint_dir: File | None = None
+    run_dir: File | None = None
     callbacks: Annotated[Sequence[Any] | None, list, tuple, None] = None
     random_state: Annotated[RandomStateLike, "random_state"] = None
     verbose: Annotated[int, "verbose"] = 0
@@ -131,6 +136,7 @@ class TrainedEstimator(
     config_: Any = field(init=False)
     history_: Any = field(init=False)
     n_iter_: int = field(init=False)
+    fit_identity_: FitIdentity = field(init=False)
     n_channels_in_: int = field(init=False)
     n_times_in_: int = field(init=False)
     n_features_in_: int = field(init=False)
@@ -177,7 +183,7 @@ class TrainedEstimator(
         ------
         ValueError
             If rows do not pair, windows are too short for the network, the loss is no
-            longer finite, or `checkpoint_dir` holds another run.
+            longer finite, or all checkpoints of this fit in `run_dir` are damaged.
 
         OSError
             If a checkpoint cannot be written. Earlier ones are left as they are.

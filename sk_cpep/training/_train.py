@@ -18,7 +18,7 @@ from ._callbacks import (
     StopTraining,
     is_stop,
 )
-from ._checkpoint import NoCheckpoint, SaveEpoch
+from ._checkpoint import Checkpoint, SaveEpoch
 from ._distributed import SingleProcess
 from ._net import LossNet
 from ._own_state import own_state
@@ -103,7 +103,7 @@ def train(
     callbacks : sequence of skorch callbacks, default=()
 
     checkpoint : Checkpoint, default=None
-        Where the run is left after every epoch, and gone on with.
+        Where the run is left after every epoch, and resumed from.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def train(
         **_optimizer(plan),
     )
     with own_state(plan.device):
-        _run(net.initialize(), batches, checkpoint or NoCheckpoint(), plan.processes)
+        _run(net.initialize(), batches, checkpoint or Checkpoint(), plan.processes)
         plan.processes.share_weights(module)
     module.eval()
     return [_epoch_record(epoch) for epoch in net.history]
@@ -243,7 +243,7 @@ def _run(net, batches, checkpoint, processes):
     """As ``net.fit``, from the checkpoint on; Ctrl-C is not swallowed."""
     checkpoint.begin(net)
     net.notify("on_train_begin", X=batches, y=None)
-    checkpoint.go_on(net)
+    checkpoint.resume(net)
     if not checkpoint.has_ended and _was_stopped(net, batches):
         with processes.together():
             checkpoint.save(net, has_ended=True)
