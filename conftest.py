@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "tests"))  # for small_estimators
+sys.path.insert(0, str(Path(__file__).parent / "tests"))  # shared by tests
 
 ON_GPU = (Path(__file__).parent / "tests" / "gpu").resolve()
 OURS = {
@@ -20,6 +20,7 @@ OURS = {
     "conftest",
     "distributed_jobs",
     "sk_cpep",
+    "lazy_windows",
     "small_estimators",
     "tests",
 }

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from lazy_windows import Lazy
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -58,10 +59,10 @@ def with_failure(name, failure, tmp_path):
     if failure == "diverges":
         return {"lr": 1e30, "max_epochs": 5}, data, ValueError
     if failure == "late bad data":
-        return {}, data_of(name, Lazy(X), P), OSError
+        return {}, data_of(name, Failing(X), P), OSError
     if failure == "no room for a checkpoint":
         (tmp_path / "file").write_text("")
-        return {"checkpoint_dir": tmp_path / "file"}, data, OSError
+        return {"run_dir": tmp_path / "file"}, data, OSError
     if failure == "other sizes":
         wide = np.concatenate([X, X], axis=2)
         callbacks = [CutOff(KeyboardInterrupt())]
@@ -69,19 +70,13 @@ def with_failure(name, failure, tmp_path):
     return {"callbacks": [CutOff(failure)]}, data, type(failure)
 
 
-class Lazy:
+class Failing(Lazy):
     """Windows, the last of which cannot be read."""
-
-    def __init__(self, data):
-        self.data, self.shape = data, data.shape
-
-    def __len__(self):
-        return len(self.data)
 
     def __getitem__(self, index):
         if 11 in np.atleast_1d(index):
             raise OSError("the disk is gone")
-        return self.data[index]
+        return super().__getitem__(index)
 
 
 FAILURES = [

@@ -7,6 +7,7 @@ from copy import deepcopy
 import joblib
 import numpy as np
 import pytest
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
@@ -144,23 +145,6 @@ def test_scikit_learn_has_much_to_check(estimator):
 
 
 # The same on windows
-
-
-class Lazy:
-    """Windows that are not in memory: rows by index, never the whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        return self.data[index]
-
-    def __array__(self, *args, **kwargs):
-        raise AssertionError("copied whole")
 
 
 class Case:

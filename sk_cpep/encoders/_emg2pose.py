@@ -36,13 +36,11 @@ class EMG2Pose(TDSRegressor):
     --------
     >>> import numpy as np
     >>> from sk_cpep import EMG2Pose
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
     >>> model = EMG2Pose(sfreq=100, d_model=32, d_features=8, d_hidden=16,
     ...     max_epochs=1, random_state=0)
     >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    (16, 8, 200)
     """
 
     gradient_clip: Positive | None = 1.0

@@ -240,6 +240,9 @@ class BaselineRegressor(PoseRegressor):
     lr : float
         Learning rate of Adam, constant.
 
+    gradient_clip : float
+        Largest norm of the gradient. None does not clip.
+
     Attributes
     ----------
     loss_terms_ : tuple of str

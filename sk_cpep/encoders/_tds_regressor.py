@@ -55,9 +55,6 @@ class TDSRegressor(BaselineRegressor):
     rollout_sfreq : float
         Steps a second.
 
-    gradient_clip : float
-        Largest norm of the gradient. None does not clip.
-
     Attributes
     ----------
     module_ : torch.nn.Module

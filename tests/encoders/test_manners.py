@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -126,17 +127,6 @@ def frames(windows):
     X, P = windows[0][:, 0], windows[1][:, 0]
     X = pd.DataFrame(X, index=rows, columns=[f"t{i}" for i in range(X.shape[1])])
     return X, pd.DataFrame(P, index=rows, columns=[f"p{i}" for i in range(P.shape[1])])
-
-
-class Lazy:
-    def __init__(self, data):
-        self.data, self.shape = data, data.shape
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        return self.data[index]
 
 
 @pytest.mark.parametrize("container", [np.asarray, Lazy, np.ndarray.tolist])
