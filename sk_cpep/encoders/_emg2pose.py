@@ -25,13 +25,6 @@ class EMG2Pose(TDSRegressor):
     VEMG2Pose : Predicts velocities with an LSTM.
     PoseT : The same task with the transformer of :class:`MAE`.
 
-    References
-    ----------
-    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
-       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
-    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
-       Time-Depth Separable Convolutions", Interspeech 2019.
-
     Examples
     --------
     >>> import numpy as np

@@ -55,7 +55,8 @@ class DeclaredParameters:
 
     Every subclass gets an ordinary constructor, which stores all of its parameters,
     and `_parameter_constraints`. Its docstring gets the entries of Parameters and
-    Attributes that only its bases have, and the defaults; the docstrings of its methods
+    Attributes that only its bases have, their References if it has none, and the
+    defaults; the docstrings of its methods
     get the entries and sections that only the method of a base has. A subclass with a
     constructor of its own keeps it, and all that it says.
 
@@ -166,13 +167,12 @@ def _class_docstring(cls: type[DeclaredParameters], fields: _Fields) -> str | No
         head, newline, text = parameters[name].partition("\n")
         parameters[name] = f"{head}, default={shown}{newline}{text}"
     merged = {
-        "": sections[0][""],
         "Parameters": _joined(parameters, fields),
         "Attributes": _joined(attributes, attributes),
+        "References": next(filter(None, (s.get("References") for s in sections)), ""),
     }
-    return _docstring(
-        merged | {k: v for k, v in sections[0].items() if k not in merged}
-    )
+    titles = ("", "Parameters", "Attributes", "See Also", "Notes", "References")
+    return _docstring(dict.fromkeys(titles, "") | sections[0] | merged)
 
 
 def _complete_method(method: Any, of_base: Any) -> None:
@@ -180,9 +180,15 @@ def _complete_method(method: Any, of_base: Any) -> None:
     if not method.__doc__ or not getattr(of_base, "__doc__", None):
         return
     own, base = _sections(method.__doc__), _sections(of_base.__doc__)
-    entries = _entries(doc.get("Parameters", "") for doc in (own, base))
-    parameters = _joined(entries, signature(method).parameters)
-    method.__doc__ = _docstring({"": ""} | base | own | {"Parameters": parameters})
+    parameters, raises = (
+        _entries(doc.get(title, "") for doc in (own, base))
+        for title in ("Parameters", "Raises")
+    )
+    merged = {
+        "Parameters": _joined(parameters, signature(method).parameters),
+        "Raises": _joined(raises, raises),
+    }
+    method.__doc__ = _docstring({"": ""} | base | own | merged)
 
 
 def _sections(doc: str) -> dict[str, str]:
@@ -210,5 +216,6 @@ def _docstring(sections: dict[str, str]) -> str:
     parts = [
         f"{title}\n{'-' * len(title)}\n{text}" if title else text
         for title, text in sections.items()
+        if text
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"

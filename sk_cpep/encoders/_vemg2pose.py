@@ -39,13 +39,6 @@ class VEMG2Pose(TDSRegressor):
     EMG2Pose : Predicts poses with an MLP.
     PoseT : The same task with the transformer of :class:`MAE`.
 
-    References
-    ----------
-    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
-       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
-    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
-       Time-Depth Separable Convolutions", Interspeech 2019.
-
     Examples
     --------
     >>> import numpy as np
