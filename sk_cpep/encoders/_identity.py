@@ -41,7 +41,7 @@ INFLUENCE = {
         "gradient_clip", "mode", "strides", "kernel_sizes", "block_kernel_sizes",
         "block_channels", "n_blocks", "d_features", "d_hidden", "rollout_sfreq",
         "output_scale", "time_pools", "electrode_pools", "electrode_upsampling",
-        "widths", "n_residual_blocks",
+        "widths", "n_residual_blocks", "position_seconds", "n_lstm_layers", "kernel_size",
     ), VALUE),
     **dict.fromkeys(("device", "precision"), RESOLVED),
     **dict.fromkeys((

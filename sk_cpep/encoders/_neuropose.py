@@ -55,9 +55,6 @@ class NeuroPose(BaselineRegressor):
     dropout : float
         Dropout after each convolution.
 
-    gradient_clip : float
-        Largest norm of the gradient. None does not clip.
-
     batch_size : int
         Windows per step, over all processes that train together; each normalises over
         its own share, and in the end all have the statistics of the first.
@@ -91,13 +88,11 @@ class NeuroPose(BaselineRegressor):
     --------
     >>> import numpy as np
     >>> from sk_cpep import NeuroPose
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
     >>> model = NeuroPose(sfreq=100, widths=(4, 8, 16), n_residual_blocks=1,
     ...     max_epochs=1, random_state=0)
     >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    (16, 8, 200)
     """
 
     time_pools: Array | None = None

@@ -174,8 +174,8 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
 
     def _as_given(self, P: AnyArray) -> AnyArray:
         """Poses (n, J, T) in the shape and type of the pose given to fit."""
-        P = P.astype(self._pose_dtype, copy=False)
-        return P[(slice(None), *[0] * (3 - self._pose_ndim))]
+        index: tuple[Any, ...] = (slice(None), *[0] * (3 - self._pose_ndim))
+        return P.astype(self._pose_dtype, copy=False)[index]
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows, for a probe.
@@ -251,6 +251,9 @@ class BaselineRegressor(PoseRegressor):
     lr : float
         Learning rate of Adam, constant.
 
+    gradient_clip : float
+        Largest norm of the gradient. None does not clip.
+
     Attributes
     ----------
     loss_terms_ : tuple of str
@@ -294,12 +297,11 @@ def read_sizes(name: str, values: ArrayLike, n: int) -> tuple[int, ...]:
     given = np.asarray(values, dtype=object)
     sizes = given.ravel().tolist()
     if given.shape != (n,) or not all(map(is_size, sizes)):
-        shown = tuple(values) if given.ndim else values
-        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {shown}.")
+        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {values!r}.")
     return tuple(map(int, sizes))
 
 
-def is_size(value: object) -> bool:
+def is_size(value: Any) -> bool:
     """Whether a value is a whole number from 1 on, of any type but bool."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     return is_number and value >= 1 and value % 1 == 0

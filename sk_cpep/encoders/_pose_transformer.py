@@ -63,13 +63,11 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
     --------
     >>> import numpy as np
     >>> from sk_cpep import PoseT
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
     >>> model = PoseT(20, d_model=32, n_layers=1,
     ...     max_epochs=1, random_state=0)
     >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    (16, 8, 200)
     """
 
     patch_length: Size = field(default=50, kw_only=False)

@@ -57,9 +57,6 @@ class TDSRegressor(BaselineRegressor):
     rollout_sfreq : float
         Steps a second.
 
-    gradient_clip : float
-        Largest norm of the gradient. None does not clip.
-
     Attributes
     ----------
     module_ : torch.nn.Module
@@ -74,6 +71,13 @@ class TDSRegressor(BaselineRegressor):
     pose_start_ : int
         The first sample of the pose that is predicted, the first after the left
         context; before it, predictions hold that one.
+
+    References
+    ----------
+    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
+       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
+    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
+       Time-Depth Separable Convolutions", Interspeech 2019.
     """
 
     mode: Annotated[

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lazy_windows import Fetched
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from sklearn.base import clone
@@ -23,28 +24,6 @@ class Raises(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         raise self.error
-
-
-class Counted:
-    """Windows that count the largest request and refuse to be read whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-        self.largest = 0
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitems__(self, indices):
-        self.largest = max(self.largest, len(indices))
-        return self.data[indices]
-
-    def __getitem__(self, index):
-        raise AssertionError("fetched one by one")
-
-    def __array__(self, *args, **kwargs):
-        raise AssertionError("copied whole")
 
 
 def unit(z):
@@ -596,7 +575,7 @@ def test_recordings_that_do_not_pair(recordings, small_cpep):
 
 def test_lazy_windows(windows, small_cpep):
     X, P = windows[:2]
-    lazy, lazy_P = Counted(X), Counted(P)
+    lazy, lazy_P = Fetched(X), Fetched(P)
     options = dict(early_stopping=True, batch_size=6)
     cpep = small_cpep(**options).fit(lazy, lazy_P)
     eager = small_cpep(**options).fit(X, P)
@@ -611,7 +590,7 @@ def test_nan_in_lazy_poses(windows, small_cpep):
     X, P = windows[0], windows[1].copy()
     P[3] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity: 1 of the"):
-        small_cpep().fit(X, Counted(P))
+        small_cpep().fit(X, Fetched(P))
 
 
 def test_pairs_that_do_not_match(windows, small_cpep):

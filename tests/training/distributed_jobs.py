@@ -224,6 +224,8 @@ def dropout(processes=None):
 
 
 class CountEpochs(Callback):
+    observes_only = True
+
     def on_train_begin(self, net, **kwargs):
         self.n_ = 0
 
@@ -236,7 +238,7 @@ def resumed(processes):
     folder = processes.broadcast(tempfile.mkdtemp() if processes.is_main else None)
     mae = MAE(**TINY, dropout=0.5, restart_period=4, max_epochs=4, random_state=0)
     whole = fitted(mae.fit(data()[0]))
-    mae.set_params(checkpoint_dir=folder, max_epochs=2).fit(data()[0])
+    mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
     processes.barrier()
