@@ -119,13 +119,13 @@ class NeuroPose(BaselineRegressor):
         return replace(plan, min_batch=2 * plan.processes.size)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
 
     def _make_config(self) -> NeuroPoseConfig:
         config = self._encoder_config(self.n_channels_in_, self.n_times_in_)
-        pose = {"n_joints": self.n_joints_in_, "n_pose_times": self.n_pose_times_in_}
-        return replace(config, **pose)
+        n_joints, n_pose_times = self.n_joints_in_, self.n_pose_times_in_
+        return replace(config, n_joints=n_joints, n_pose_times=n_pose_times)
 
     def _encoder_config(self, n_channels: int, n_times: int) -> NeuroPoseConfig:
         time_pools = self.time_pools

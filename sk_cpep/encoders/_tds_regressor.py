@@ -116,7 +116,7 @@ class TDSRegressor(BaselineRegressor):
         )
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
 
     def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:
