@@ -306,14 +306,9 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             "pose_encoder": self._pretrain(task, pose, P, X, Augmentation(), sets),
         }
         with seeded(rng.randint(2**31)) as generator:
-<<<<<<< .merge_file_gtHfbx
             self._start_alignment(given, generator)
             self.fit_identity_ = identity.with_facts(**self._starting_points(given))
-=======
-            self._start_alignment(emg.config_, pose.config_, weights, generator)
-            self.fit_identity_ = identity.with_facts(**self._starting_points(jobs))
             plan.processes.check_same("CPEP.fit", self.fit_identity_.facts)
->>>>>>> .merge_file_S9DH68
             run = FitRun(self, plan, self.fit_identity_, stage="alignment")
             self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()

@@ -108,10 +108,10 @@ class EncoderMixin:
         raise NotImplementedError
 
 
-def encoder_of(estimator: Any, n_channels: int, n_times: int) -> nn.Module:
+def encoder_of(estimator: Any, n_channels: int, n_times: int) -> WindowEncoder:
     """The fitted part of an estimator that embeds windows, a WindowEncoder."""
     if hasattr(estimator, "encoder_"):
-        encoder: nn.Module = estimator.encoder_
+        encoder: WindowEncoder = estimator.encoder_
         return encoder
     network = deepcopy(estimator.module_).cpu()
     if hasattr(network, "d_model"):
@@ -127,7 +127,7 @@ def recipe_of(estimator: Any, n_channels: int, n_times: int) -> Recipe | None:
     return None
 
 
-def copy_of(encoder: nn.Module) -> Recipe:
+def copy_of(encoder: WindowEncoder) -> Recipe:
     """A recipe for an encoder that nobody says how to make: its copy."""
     return partial(deepcopy, encoder)
 

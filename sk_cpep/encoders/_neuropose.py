@@ -131,21 +131,22 @@ class NeuroPose(BaselineRegressor):
         time_pools = self.time_pools
         if time_pools is None:
             time_pools = neuropose_time_pools(self.sfreq)
+        sizes: dict[str, Any] = {
+            name: read_sizes(name, getattr(self, name), n)
+            for name, n in (
+                ("electrode_pools", 3),
+                ("electrode_upsampling", 3),
+                ("kernel_size", 2),
+                ("widths", 3),
+            )
+        }
         config = NeuroPoseConfig(
             n_times=n_times,
             n_channels=n_channels,
             time_pools=read_sizes("time_pools", time_pools, 3),
             n_residual_blocks=self.n_residual_blocks,
             dropout=self.dropout,
-            **{
-                name: read_sizes(name, getattr(self, name), n)
-                for name, n in (
-                    ("electrode_pools", 3),
-                    ("electrode_upsampling", 3),
-                    ("kernel_size", 2),
-                    ("widths", 3),
-                )
-            },
+            **sizes,
         )
         check_frames(config, self.sfreq)
         return config
