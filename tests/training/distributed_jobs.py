@@ -22,7 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 from torch import nn
 
-from sk_cpep import CPEP, MAE, NeuroPose, PoseT
+from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
 from sk_cpep.nn import (
     AlignmentConfig,
     Augmentation,
@@ -41,6 +41,9 @@ from sk_cpep.training import (
     seeded,
     train,
 )
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from own_networks import LearnedMargin, Recurrent
 
 SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 TINY = dict(**SIZES, device="cpu", precision="float32", batch_size=8, lr=1e-3)
@@ -82,18 +85,6 @@ def make_plan(processes, **options):
     return TrainingPlan(processes=processes, **options)
 
 
-class SquaredErrors(nn.Module):
-    """A loss of one's own that looks at the whole batch, with a weight that learns."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, u, v, scale):
-        apart = (u @ v.T - torch.eye(len(u))).square().sum(dim=1).sqrt()
-        return (scale * apart).mean() * self.weight.exp() + self.weight.square()
-
-
 ALIGNMENTS = {
     "plain": {},
     "learned poses": {"train_pose": True},
@@ -102,8 +93,8 @@ ALIGNMENTS = {
     "both": {"duplicate_threshold": 0.5, "target_temperature": 0.3},
     "siglip": {"loss": "siglip"},
     "siglip without duplicates": {"loss": "siglip", "duplicate_threshold": 0.5},
-    "own loss": {"loss": SquaredErrors},
-    "own loss, learned poses": {"loss": SquaredErrors, "train_pose": True},
+    "own loss": {"loss": LearnedMargin},
+    "own loss, learned poses": {"loss": LearnedMargin, "train_pose": True},
     "groups": {"groups": True},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
     "clipped": {"gradient_clip": 0.05},
@@ -195,6 +186,13 @@ def cpep_whole(processes=None, random_state=0):
     X, P = data()
     cpep = small_cpep(channel_rotation=1, random_state=random_state).fit(X, P)
     return fitted(cpep) | {"Z": cpep.transform(X)}
+
+
+def own_parts(processes=None):
+    """A network and a loss of the user's, batches of which are shared."""
+    network = ModuleEncoder(Recurrent, random_state=0, device="cpu")
+    options = dict(emg_encoder=network, loss=LearnedMargin, pose_init="random")
+    return fitted(small_cpep().set_params(**options).fit(*data()))
 
 
 def pose_regressor(processes=None):
@@ -397,6 +395,7 @@ JOBS = {
         for job in (
             cpep_without_pretraining,
             cpep_whole,
+            own_parts,
             pose_regressor,
             batch_norm,
             dropout,

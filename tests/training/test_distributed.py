@@ -123,7 +123,9 @@ def test_masks_differ_by_process(results):
 
 
 @needs_gloo
-@pytest.mark.parametrize("name", ["cpep_without_pretraining", "pose_regressor"])
+@pytest.mark.parametrize(
+    "name", ["cpep_without_pretraining", "own_parts", "pose_regressor"]
+)
 def test_estimators_equal_one_process(results, name):
     assert_alike(results[name])
     assert_equals(results[name][0], jobs.alone(name))
