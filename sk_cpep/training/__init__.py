@@ -16,8 +16,9 @@ from ._device import (
     resolve_precision,
     seeded,
 )
-from ._distributed import LaunchError, SingleProcess, resolve_processes
+from ._distributed import LaunchError, SingleProcess
 from ._graph import GraphedStep
+from ._launch import resolve_processes
 from ._mapping import map_batches
 from ._new_module import new_module
 from ._objectives import Alignment, Objective, PoseRegression, Reconstruction

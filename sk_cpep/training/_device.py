@@ -111,12 +111,14 @@ def one_fit_at_a_time() -> Iterator[None]:
         yield
 
 
+_lock = threading.RLock()
+
+
 def _make_lock() -> None:
     """Make a new lock: in a forked child no thread would release the parent's."""
     global _lock
     _lock = threading.RLock()
 
 
-_make_lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_make_lock)

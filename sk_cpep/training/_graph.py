@@ -1,7 +1,7 @@
 """Whole steps of training as a CUDA graph: one launch instead of hundreds."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,20 +9,8 @@ from torch import Tensor
 from ._step import Batch, TrainingStep
 
 _WARM_UP = 3
-
-
-class Recorder(Protocol):
-    """Runs a function so that it can be recorded, and records it."""
-
-    def on_side_stream(self, function: Callable[[], Tensor]) -> Tensor:
-        """Run a function on a stream other than the default one."""
-        ...
-
-    def record(
-        self, function: Callable[[], Tensor]
-    ) -> tuple[Tensor, Callable[[], None]]:
-        """Record a function without running it; its result, and how to run it."""
-        ...
+Run: TypeAlias = Callable[[], Tensor]
+Replay: TypeAlias = Callable[[], None]
 
 
 class GraphedStep:
@@ -41,21 +29,21 @@ class GraphedStep:
     generator : torch.Generator
         Source of masks and augmentation, on the device.
 
-    recorder : Recorder, default=None
-        None is CUDA's.
+    recorder : object, default=None
+        Does what :class:`CudaRecorder` does, which None is.
     """
 
     def __init__(
         self,
         step: TrainingStep,
         generator: torch.Generator,
-        recorder: Recorder | None = None,
+        recorder: "CudaRecorder | None" = None,
     ) -> None:
         self.step = step
         self.generator = generator
-        self.recorder: Recorder = recorder or CudaRecorder(generator)
+        self.recorder = recorder or CudaRecorder(generator)
         self._n_warm = 0
-        self._recorded: tuple[Batch, Tensor, Callable[[], None]] | None = None
+        self._recorded: tuple[Batch, Tensor, Replay] | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Train on a batch; its loss before the step, on the device."""
@@ -74,7 +62,7 @@ class GraphedStep:
         replay()
         return loss.clone()
 
-    def _record(self, batch: Batch) -> tuple[Batch, Tensor, Callable[[], None]]:
+    def _record(self, batch: Batch) -> tuple[Batch, Tensor, Replay]:
         """The batch that replays read, the loss that they write, and the replay."""
         self.step.zero_grad()
         return batch, *self.recorder.record(lambda: self.step(batch, self.generator))
@@ -92,18 +80,16 @@ class CudaRecorder:
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
-    def on_side_stream(self, function: Callable[[], Tensor]) -> Tensor:
+    def on_side_stream(self, function: Run) -> Tensor:
         """Run a function on a stream other than the default one."""
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             result = function()
         torch.cuda.current_stream().wait_stream(stream)
         return result
 
-    def record(
-        self, function: Callable[[], Tensor]
-    ) -> tuple[Tensor, Callable[[], None]]:
+    def record(self, function: Run) -> tuple[Tensor, Replay]:
         """Record a function without running it; its result, and how to run it."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -123,13 +122,22 @@ def _check_finite(result: Float32Array) -> Float32Array:
 def _collect(copies: Iterator[Callable[[], Float32Array]], n: int) -> Float32Array:
     """Put results together, each when the next one is on its way to the host."""
     whole, start = np.empty(0, np.float32), 0
-    for get, _ in pairwise(chain(copies, (None,))):
+    for get in _one_behind(copies):
         result = get()
         if not start:
             whole = np.empty((n, *result.shape[1:]), np.float32)
         whole[start : start + len(result)] = result
         start += len(result)
     return whole
+
+
+def _one_behind(items: Iterator[Item]) -> Iterator[Item]:
+    """Items, each of them when the next one has been made."""
+    before = next(items)
+    for item in items:
+        yield before
+        before = item
+    yield before
 
 
 def on_one_core_each(

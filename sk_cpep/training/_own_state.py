@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from typing import Any
 
 import torch
 
@@ -48,24 +48,17 @@ def exact_products(device: torch.device) -> Iterator[None]:
         yield
 
 
-class PrecisionOwner(Protocol):
-    """What has `fp32_precision`: "ieee", "tf32", "bf16", or "none".
-
-    "none" takes the precision of a more general switch.
-    """
-
-    fp32_precision: str
-
-
 class Switch:
     """A precision of the whole process, ``"ieee"`` as long as anybody needs that.
 
     Parameters
     ----------
-    owner : PrecisionOwner
+    owner : object
+        Has `fp32_precision`: ``"ieee"``, ``"tf32"``, ``"bf16"``, or ``"none"``, which
+        takes that of a more general switch.
     """
 
-    def __init__(self, owner: PrecisionOwner) -> None:
+    def __init__(self, owner: Any) -> None:
         self.owner = owner
         self._lock = threading.Lock()
         self._n_inside = 0
@@ -124,13 +117,17 @@ class LegacyCudnn:
 
 def _make_switches() -> dict[str, list[Switch]]:
     """The switches of each type of device."""
-    cpu: list[PrecisionOwner] = [LegacyMatmul()]
-    cuda: list[PrecisionOwner] = [LegacyMatmul(), LegacyCudnn()]
-    if hasattr(torch.backends, "fp32_precision"):
-        cpu_library, cudnn = torch.backends.mkldnn, torch.backends.cudnn
-        cpu = [cpu_library.matmul, cpu_library.conv, cpu_library.rnn]
-        cuda = [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]
-    return {"cpu": list(map(Switch, cpu)), "cuda": list(map(Switch, cuda))}
+    backends: Any = torch.backends  # of the later switches torch declares no types
+    owners: dict[str, list[Any]] = {
+        "cpu": [LegacyMatmul()],
+        "cuda": [LegacyMatmul(), LegacyCudnn()],
+    }
+    if hasattr(backends, "fp32_precision"):
+        owners = {
+            "cpu": [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn],
+            "cuda": [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn],
+        }
+    return {kind: [Switch(owner) for owner in of_it] for kind, of_it in owners.items()}
 
 
 _switches = _make_switches()

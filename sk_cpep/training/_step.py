@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import clip_grad_norm_
 
+from ._objectives import Objective
+
 logger = logging.getLogger("sk_cpep")
 
 Batch: TypeAlias = list[Tensor]
@@ -68,15 +70,15 @@ class TrainingStep:
         self.batch_size = batch_size
         self.gradient_clip = gradient_clip
         self.finish_gradients = finish_gradients
-        is_split = hasattr(module, "compute")
-        can_copy = is_split and getattr(module, "half_weights", False)
-        self._copies_weights = can_copy and dtype != torch.float32
-        self._autocast_dtype = torch.float32 if self._copies_weights else dtype
         self.computation: Computation | None = None
-        if self._copies_weights:
-            self.computation = Computation(module, dtype)
-        elif compile and is_split:
-            self.computation = Computation(module)
+        self._autocast_dtype = dtype
+        if isinstance(module, Objective):
+            copies_weights = dtype != torch.float32 and module.half_weights
+            if copies_weights:
+                self._autocast_dtype = torch.float32
+            if copies_weights or compile:
+                compute_dtype = dtype if copies_weights else torch.float32
+                self.computation = Computation(module, compute_dtype)
         self._compiled: Callable[..., Tensor] | None = None
         self._has_run = False
         if compile and self.computation is not None:
@@ -84,26 +86,26 @@ class TrainingStep:
         self._log(dtype, compile)
 
     def _log(self, dtype: torch.dtype, compile: bool) -> None:
-        if self._copies_weights:
-            logger.info("Weights are copied to %s; master weights are float32.", dtype)
-        elif dtype != torch.float32:
-            logger.info("Matrix products are %s by autocast.", dtype)
+        if dtype != torch.float32:
+            by_autocast = self._autocast_dtype == dtype
+            way = "autocast" if by_autocast else "copies of float32 master weights"
+            logger.info("Mixed precision: %s by %s.", dtype, way)
         if self._compiled is not None:
             logger.info("Steps of full batches are compiled.")
         elif compile:
             logger.info(
-                "Steps are not compiled: %s has no compute() apart from its draw().",
+                "Steps are not compiled: %s is no Objective, of which a part can be.",
                 type(self.module).__name__,
             )
 
     def loss(self, batch: Batch, generator: torch.Generator | None) -> Tensor:
         """Loss of a batch: a list of tensors on the device."""
-        if not self._copies_weights:
+        if self.computation is None or not self.computation.copies_weights:
             batch = [x.float() for x in batch]
         with autocast(self._autocast_dtype, self.device):
             if self.computation is None:
                 return self.module(*batch, generator=generator)
-            drawn = self.module.draw(*batch, generator=generator)
+            drawn = self.computation.objective.draw(*batch, generator=generator)
             compiled = self._compiled if self.module.training else None
             if compiled is None or not self.is_full(batch):
                 return self.computation.loss(*drawn)
@@ -135,7 +137,7 @@ class TrainingStep:
         """
         self.zero_grad()
         loss = self.loss(batch, generator)
-        loss.backward()
+        torch.autograd.backward(loss)
         if self.computation is not None:
             self.computation.copy_gradients_to_master()
         if self.finish_gradients is not None:
@@ -153,7 +155,7 @@ class TrainingStep:
         if self.gradient_clip is not None:
             clip_grad_norm_(self.module.parameters(), self.gradient_clip)
         self.optimizer.step()
-        if hasattr(self.module, "constrain"):
+        if isinstance(self.module, Objective):
             self.module.constrain()
         if self.computation is not None:
             self.computation.copy_master_weights()
@@ -176,28 +178,28 @@ class Computation(nn.Module):
     ----------
     objective : Objective
 
-    dtype : torch.dtype, default=torch.float32
+    dtype : torch.dtype
         Type of the weights that are computed with. The objective's `float32_weights`
         are not copied.
     """
 
-    def __init__(
-        self, objective: nn.Module, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, objective: Objective, dtype: torch.dtype) -> None:
         super().__init__()
         self.objective = objective
         self._master: list[Tensor] = []
         self._copies: dict[str, Tensor] = {}
-        if dtype == torch.float32:
-            return
-        for name, weight in chain(
-            objective.named_parameters(), objective.named_buffers()
-        ):
+        named = chain(objective.named_parameters(), objective.named_buffers())
+        for name, weight in named if dtype != torch.float32 else ():
             is_kept = name.startswith(objective.float32_weights)
             if weight.is_floating_point() and not is_kept:
                 copy = weight.detach().to(dtype).requires_grad_(weight.requires_grad)
                 self._copies[f"objective.{name}"] = copy
                 self._master.append(weight)
+
+    @property
+    def copies_weights(self) -> bool:
+        """Whether copies of the weights are computed with."""
+        return bool(self._copies)
 
     def forward(self, *drawn: Tensor) -> Tensor:
         """The objective's loss, of what it drew."""
@@ -217,14 +219,15 @@ class Computation(nn.Module):
     @torch.no_grad()
     def copy_gradients_to_master(self) -> None:
         """Give the gradients of the copies to the master weights, as float32."""
-        pairs = zip(self._master, self._copies.values())
-        pairs = [(w, c) for w, c in pairs if c.grad is not None]
-        for weight, _ in pairs:
-            if weight.grad is None:
-                weight.grad = torch.empty_like(weight)
-        if pairs:
-            weights, copies = zip(*pairs)
-            torch._foreach_copy_([w.grad for w in weights], [c.grad for c in copies])
+        masters, gradients = [], []
+        for weight, copy in zip(self._master, self._copies.values()):
+            if copy.grad is not None:
+                if weight.grad is None:
+                    weight.grad = torch.empty_like(weight)
+                masters.append(weight.grad)
+                gradients.append(copy.grad)
+        if gradients:
+            torch._foreach_copy_(masters, gradients)
 
     @torch.no_grad()
     def copy_master_weights(self) -> None:
