@@ -1,7 +1,15 @@
 """Contrastive Pose-EMG Pre-training (CPEP) as scikit-learn estimators."""
 
 from ._version import __version__
-from .encoders import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
+from .encoders import (
+    CPEP,
+    MAE,
+    EMG2Pose,
+    ModuleEncoder,
+    NeuroPose,
+    PoseT,
+    VEMG2Pose,
+)
 from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
 from .zero_shot import ZeroShotClassifier
 
@@ -11,6 +19,7 @@ __all__ = [
     "BandpassNotch",
     "EMG2Pose",
     "InstanceNorm",
+    "ModuleEncoder",
     "NeuroPose",
     "PoseT",
     "VEMG2Pose",

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from ._runs import add_runs_arguments, run_runs_command
 from ._version import __version__
 from .datasets import pack_emg2pose
 from .demo import add_demo_arguments, run_demo_command
@@ -71,6 +72,9 @@ def build_parser():
         run=run_pack_command,
         interrupted="interrupted; the same command goes on from here",
     )
+    runs = commands.add_parser("runs", help="list, compare and remove runs")
+    add_runs_arguments(runs)
+    runs.set_defaults(run=run_runs_command, interrupted="interrupted")
     return parser
 
 

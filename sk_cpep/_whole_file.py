@@ -1,6 +1,11 @@
 """Files that are there whole or not at all."""
 
 import os
+import secrets
+import time
+from contextlib import suppress
+
+_STALE_SECONDS = 3600
 
 
 def replace_file(path, data, previous=None):
@@ -21,7 +26,7 @@ def replace_file(path, data, previous=None):
     OSError
         If it cannot be written; the earlier file is still there then, or at `previous`.
     """
-    draft = path.with_name(f".{path.name}.tmp")
+    draft = _draft_of(path)
     try:
         with draft.open("wb") as file:
             file.write(data)
@@ -35,10 +40,14 @@ def replace_file(path, data, previous=None):
     sync_folder(path.parent)
 
 
+def _draft_of(path):
+    """A name beside a file that no other process, on any machine, uses."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
 def keep_as(path, previous):
     """Give a file another name too; where there are no links, instead of its own."""
-    link = previous.with_name(f".{previous.name}.tmp")
-    link.unlink(missing_ok=True)
+    link = _draft_of(previous)
     try:
         os.link(path, link)
     except OSError:
@@ -52,13 +61,21 @@ def keep_as(path, previous):
 
 def check_writable(folder):
     """Find out whether a folder takes files; raise the OSError if it does not."""
-    probe = folder / ".probe.tmp"
+    probe = _draft_of(folder / "probe")
     try:
         with probe.open("wb") as file:
             file.write(b"probe")
             sync(file)
     finally:
         probe.unlink(missing_ok=True)
+
+
+def remove_stale_drafts(folder):
+    """Remove what processes that were killed while they wrote have left behind."""
+    for draft in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                draft.unlink()
 
 
 def sync(file):

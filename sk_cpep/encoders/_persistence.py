@@ -1,7 +1,7 @@
 """Pickles that hold weights, not modules, and know the version they are of."""
 
+import hashlib
 import warnings
-import zlib
 
 import numpy as np
 import torch
@@ -23,13 +23,14 @@ def load_weights(module, weights):
     return module.eval()
 
 
-def weights_checksum(weights):
-    """Checksum of weights by name."""
-    total = 0
+def weights_digest(module):
+    """SHA-256 of the weights and buffers of a module, or of weights by name."""
+    weights = module if isinstance(module, dict) else weights_of(module)
+    total = hashlib.sha256()
     for name, value in weights.items():
-        header = f"{name} {value.dtype.str} {value.shape}".encode()
-        total = zlib.crc32(np.ascontiguousarray(value), zlib.crc32(header, total))
-    return total
+        total.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        total.update(np.ascontiguousarray(value))
+    return total.hexdigest()
 
 
 class PickledWeightsMixin:
@@ -43,15 +44,15 @@ class PickledWeightsMixin:
         state = dict(super().__getstate__())
         if "module_" in state:
             weights = state["module_"] = weights_of(state["module_"])
-            state["_weights_checksum"] = weights_checksum(weights)
+            state["_weights_digest"] = weights_digest(weights)
         return state | {"_sk_cpep_version": __version__}
 
     def __setstate__(self, state):
         state = dict(state)
         version = state.pop("_sk_cpep_version", "unknown")
         weights = state.pop("module_", None)
-        known = state.pop("_weights_checksum", None)  # earlier versions have none
-        if known is not None and weights_checksum(weights) != known:
+        known = state.pop("_weights_digest", None)  # earlier versions have none
+        if known is not None and weights_digest(weights) != known:
             raise ValueError(
                 f"The weights of this {type(self).__name__} are not as they were "
                 "pickled: its file is damaged. Bring back an intact copy."

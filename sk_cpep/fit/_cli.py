@@ -14,8 +14,6 @@ from ..training import resolve_device, resolve_processes
 from ._config import read_config
 from ._windows import load_windows
 
-_STAGES = {"alignment", "emg_encoder", "pose_encoder"}  # folders of checkpoints
-
 EXAMPLE = """
 [data]
 pack = "packed"            # a folder that python -m sk_cpep pack made; and, as in
@@ -46,7 +44,8 @@ max_epochs = 100
 [output]
 model = "cpep.joblib"      # for joblib.load
 # overwrite = true
-checkpoint_dir = "states"  # a fit that is cut off goes on from here
+run_dir = "runs"           # a fit that is interrupted is resumed from here, and
+                           # random_state is 0 where it is not given
 """
 
 
@@ -74,8 +73,8 @@ def run_fit_command(args):
     started = time.perf_counter()
     config = read_config(args.config, verbose=0 if args.quiet else 1)
     estimator = config.estimator
-    if estimator.checkpoint_dir is not None:
-        args.interrupted = "interrupted; the same command goes on from here"
+    if estimator.run_dir is not None:
+        args.interrupted = "interrupted; the same command resumes it"
     processes = resolve_processes(resolve_device(estimator.device))
     say = print_now if processes.is_main else say_nothing
     with processes.together():
@@ -109,10 +108,10 @@ def say_nothing(line):
 
 def check_output(config):
     """Find out whether the model can be written before it is learned."""
-    path, folder = config.model, config.estimator.checkpoint_dir
+    path, folder = config.model, config.estimator.run_dir
     refuse_inputs(path, "[output] model", config.inputs)
     if folder is not None:
-        check_checkpoint_dir(Path(folder), config)
+        check_run_dir(Path(folder), config)
     if path.is_dir():
         raise IsADirectoryError(f"[output] model = {path} is a folder: give a file.")
     if path.exists() and not path.is_file():
@@ -126,25 +125,24 @@ def check_output(config):
         file.write(b"0")
 
 
-def check_checkpoint_dir(folder, config):
-    """Refuse a folder of checkpoints that holds what is not theirs, or is no folder."""
-    key = "[output] checkpoint_dir"
+def check_run_dir(folder, config):
+    """Refuse a folder of runs that holds what is not theirs, or is no folder."""
+    key = "[output] run_dir"
     refuse_inputs(folder, key, config.inputs)
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{key} = {folder} is a file: give a folder.")
-    if is_of_states(config.model, folder):
+    if is_of_runs(config.model, folder):
         raise ValueError(
-            f"[output] model = {config.model} is where {key} = {folder} has its states: "
+            f"[output] model = {config.model} is where {key} = {folder} has its runs: "
             "give another place."
         )
 
 
-def is_of_states(path, folder):
-    """Whether a path is that of a folder of checkpoints, or of what a fit puts there."""
+def is_of_runs(path, folder):
+    """Whether a path is a folder of runs, holds it, or lies in one of its runs."""
     if is_same(path, folder) or lies_in(folder, path):
         return True
-    of_files = path.suffix.lower() == ".pt" or path.name.lower() in _STAGES
-    return lies_in(path, folder) and (of_files or not is_same(path.parent, folder))
+    return lies_in(path, folder) and not is_same(path.parent, folder)
 
 
 def fit_windows(config, windows):
@@ -192,8 +190,8 @@ def describe_fit(config, windows, processes):
     ]
     if processes.size > 1:
         lines[1] += f", shared by {processes.size} processes"
-    if estimator.checkpoint_dir is not None:
-        lines[1] += f"; checkpoints in {estimator.checkpoint_dir}"
+    if estimator.run_dir is not None:
+        lines[1] += f"; runs in {estimator.run_dir}"
     return "\n".join(lines)
 
 

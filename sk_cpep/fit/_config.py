@@ -25,9 +25,9 @@ _PACK = load_pack._skl_parameter_constraints | {
 }
 _GROUPS = ("groups", "validation_groups")
 _FILES = dict.fromkeys(("emg", "pose", *_GROUPS), _PATH) | _NORMALISE
-_OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "checkpoint_dir": _PATH}
+_OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "run_dir": _PATH}
 # Of [output], or nothing that a file can hold.
-_NOT_IN_A_FILE = {"callbacks", "checkpoint_dir", "memory", "pose_transformer"}
+_NOT_IN_A_FILE = {"callbacks", "run_dir", "pose_transformer"}
 _ENCODERS = {"emg_encoder": 50, "pose_encoder": 200}  # and their patch lengths
 _FITTED = {"config_", "n_channels_in_", "n_times_in_"}  # of an MAE, beside its network
 _INHERITED = ("device", "precision", "compile", "verbose")
@@ -118,8 +118,10 @@ def check_tables(tables, folder, verbose):
     else:
         estimator = make_cpep(tables["cpep"], verbose, folder)
     check_modalities(data, modality)
-    if "checkpoint_dir" in output:
-        estimator.set_params(checkpoint_dir=output["checkpoint_dir"])
+    if "run_dir" in output:
+        estimator.set_params(run_dir=output["run_dir"])
+        if estimator.random_state is None:  # a run is found again by its seed
+            estimator.set_params(random_state=0)
     return FitConfig(
         inputs=find_inputs(data, tables.get("cpep", {}), folder),
         data=data,

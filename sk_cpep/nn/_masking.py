@@ -1,26 +1,25 @@
 """Which tokens of each window are hidden from the encoder."""
 
 import torch
+from torch import Tensor
 
 
-def n_masked_tokens(n_tokens, mask_ratio):
+def n_masked_tokens(n_tokens: int, mask_ratio: float) -> int:
     """Exactly ``round(K * r)`` tokens are hidden (halves go to the even number)."""
     return round(n_tokens * mask_ratio)
 
 
-def random_mask(n_windows, n_tokens, n_masked, *, generator=None, device=None):
+def random_mask(
+    n_windows: int,
+    n_tokens: int,
+    n_masked: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
     """Hide `n_masked` tokens of every window, drawn uniformly without replacement.
 
-    Parameters
-    ----------
-    n_windows, n_tokens, n_masked : int
-        ``B``, ``K`` and the number of hidden tokens a window.
-
-    generator : torch.Generator, default=None
-        Source of randomness, on `device`. None is torch's global one.
-
-    device : torch.device, default=None
-        Where the mask is made.
+    The parameters are those of :func:`random_split`.
 
     Returns
     -------
@@ -34,7 +33,14 @@ def random_mask(n_windows, n_tokens, n_masked, *, generator=None, device=None):
     return mask.scatter_(1, hidden, True)
 
 
-def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
+def random_split(
+    n_windows: int,
+    n_tokens: int,
+    n_masked: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[Tensor, Tensor]:
     """Positions of the tokens of every window that are kept, and that are hidden.
 
     Parameters
@@ -61,7 +67,7 @@ def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
     return order[:, n_masked:], order[:, :n_masked]
 
 
-def kept_indices(mask, n_masked):
+def kept_indices(mask: Tensor, n_masked: int) -> Tensor:
     """Positions of the tokens that the encoder sees, in order of time.
 
     Parameters
@@ -81,7 +87,7 @@ def kept_indices(mask, n_masked):
     return order[:, : mask.shape[1] - n_masked]
 
 
-def gather_tokens(tokens, indices):
+def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
     """Select tokens by position.
 
     Parameters

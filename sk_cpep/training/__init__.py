@@ -8,7 +8,7 @@ and optimizer. The loop over the batches is the package's own. Everything here b
 
 from ._batches import BatchIterator, WindowBatches
 from ._callbacks import EpochHook, StopTraining
-from ._checkpoint import Checkpoint, check_folder, first_generator
+from ._checkpoint import Checkpoint, DamagedFile, read_state, write_state
 from ._device import (
     existing_device,
     one_fit_at_a_time,
@@ -25,6 +25,13 @@ from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
 from ._own_state import own_state
 from ._plan import TrainingPlan
 from ._rows import check_magnitude, fetch_rows, is_in_memory
+from ._run_state import (
+    begin_from,
+    pack_generator,
+    resume_from,
+    run_state,
+    unpack_generator,
+)
 from ._step import TrainingStep
 from ._train import train
 
@@ -32,6 +39,7 @@ __all__ = [
     "Alignment",
     "BatchIterator",
     "Checkpoint",
+    "DamagedFile",
     "EpochHook",
     "GraphedStep",
     "LaunchError",
@@ -43,19 +51,24 @@ __all__ = [
     "TrainingPlan",
     "TrainingStep",
     "WindowBatches",
-    "check_folder",
+    "begin_from",
     "check_magnitude",
     "existing_device",
     "fetch_rows",
-    "first_generator",
     "is_in_memory",
     "map_batches",
     "new_module",
     "one_fit_at_a_time",
     "own_state",
+    "pack_generator",
+    "read_state",
     "resolve_device",
     "resolve_precision",
     "resolve_processes",
+    "resume_from",
+    "run_state",
     "seeded",
     "train",
+    "unpack_generator",
+    "write_state",
 ]

@@ -31,7 +31,6 @@ def run_state(net):
             name: plain(schedule.state_dict(), name, keep_tensors=False)
             for name, schedule in schedules_of(net).items()
         },
-        "scaler": None,  # bfloat16 needs none
         "callbacks": {
             name: plain(callback.state_dict(), name)
             for name, callback in stateful_callbacks(net).items()
@@ -49,7 +48,7 @@ def begin_from(net, state):
     net.history.extend({**epoch, "batches": []} for epoch in state["history"])
 
 
-def go_on_from(net, state):
+def resume_from(net, state):
     """Give a net, after ``on_train_begin``, what is made in it."""
     restore_parts(schedules_of(net), state["schedules"])
     restore_parts(stateful_callbacks(net), state["callbacks"])

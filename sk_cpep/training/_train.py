@@ -20,7 +20,7 @@ from ._callbacks import (
     StopTraining,
     is_stop,
 )
-from ._checkpoint import NoCheckpoint, SaveEpoch
+from ._checkpoint import Checkpoint, SaveEpoch
 from ._net import LossNet
 from ._own_state import own_state
 from ._plan import TrainingPlan
@@ -41,7 +41,7 @@ def train(
     valid_rows: NDArray[np.integer[Any]] | None = None,
     description: str = "",
     callbacks: Sequence[Any] = (),
-    checkpoint: NoCheckpoint | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[EpochRecord]:
     """Train a module whose output is the loss.
 
@@ -115,7 +115,7 @@ def train(
                 plan, description, len(batches), callbacks, checkpoint
             ),
         )
-        _run(net.initialize(), checkpoint or NoCheckpoint())
+        _run(net.initialize(), checkpoint or Checkpoint())
         plan.processes.share_weights(module)
     module.eval()
     return [_epoch_record(epoch) for epoch in net.history]
@@ -164,7 +164,7 @@ def _callbacks(
     description: str,
     n_batches: int,
     extra: Sequence[Any],
-    checkpoint: NoCheckpoint | None,
+    checkpoint: Checkpoint | None,
 ) -> list[Any]:
     callbacks = [LearningRate(), FiniteLoss()]
     if plan.schedule == "cosine":
@@ -209,12 +209,12 @@ def _log_beginning(
         logger.info("Windows of shape %s are %s.", tuple(array.shape), place)
 
 
-def _run(net: LossNet, checkpoint: NoCheckpoint) -> None:
+def _run(net: LossNet, checkpoint: Checkpoint) -> None:
     """Train from the checkpoint on; unlike in skorch's ``fit``, Ctrl-C goes through."""
     data = {"X": net.train_batches.dataset, "y": None}
     checkpoint.begin(net)
     net.notify("on_train_begin", **data)
-    checkpoint.go_on(net)
+    checkpoint.resume(net)
     if not checkpoint.has_ended and _was_stopped(net):
         with net.plan.processes.together():
             checkpoint.save(net, has_ended=True)

@@ -26,6 +26,7 @@ from sk_cpep import CPEP, MAE, NeuroPose, PoseT
 from sk_cpep.nn import (
     AlignmentConfig,
     Augmentation,
+    Encoder,
     MAEConfig,
     MaskedAutoencoder,
     PoseEMGAlignment,
@@ -81,39 +82,55 @@ def make_plan(processes, **options):
     return TrainingPlan(processes=processes, **options)
 
 
+class SquaredErrors(nn.Module):
+    """A loss of one's own that looks at the whole batch, with a weight that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, u, v, scale):
+        apart = (u @ v.T - torch.eye(len(u))).square().sum(dim=1).sqrt()
+        return (scale * apart).mean() * self.weight.exp() + self.weight.square()
+
+
 ALIGNMENTS = {
     "plain": {},
     "learned poses": {"train_pose": True},
     "duplicates": {"duplicate_threshold": 0.5},
     "soft targets": {"target_temperature": 0.3},
     "both": {"duplicate_threshold": 0.5, "target_temperature": 0.3},
+    "siglip": {"loss": "siglip"},
+    "siglip without duplicates": {"loss": "siglip", "duplicate_threshold": 0.5},
+    "own loss": {"loss": SquaredErrors},
+    "own loss, learned poses": {"loss": SquaredErrors, "train_pose": True},
     "groups": {"groups": True},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
     "clipped": {"gradient_clip": 0.05},
 }
 
 
+def encoders():
+    return [Encoder(MAEConfig(*shape, **SIZES)) for shape in ((3, 16), (2, 12))]
+
+
 def align(
     processes, *, train_pose=False, groups=False, differ=False, seed=0, **options
 ):
     """Train an alignment by the engine, without anything drawn at random."""
-    names = ("duplicate_threshold", "target_temperature")
+    names = ("duplicate_threshold", "target_temperature", "loss")
     chosen = {name: options.pop(name) for name in names if name in options}
     X, P = data()
     torch.manual_seed(processes.rank if differ else 0)
-    encoders = MAEConfig(3, 16, **SIZES), MAEConfig(2, 12, **SIZES)
-    network = PoseEMGAlignment(AlignmentConfig(*encoders, temperature=0.2, **chosen))
+    config = AlignmentConfig(temperature=0.2, **chosen)
+    network = PoseEMGAlignment(*encoders(), config)
     if not train_pose:
         with torch.no_grad():
             torch.manual_seed(0)
-            P = PoseEMGAlignment(AlignmentConfig(*encoders)).embed_pose(
-                torch.from_numpy(P)
-            )
-            P = P.numpy()
+            P = PoseEMGAlignment(*encoders()).embed_pose(torch.from_numpy(P)).numpy()
     plan = make_plan(processes, min_batch=2, **options)
     objective = Alignment(
         network,
-        Augmentation(),
         poses_embedded=not train_pose,
         train_emg=True,
         gather=processes.whole_batch(plan.batch_size),
@@ -207,6 +224,8 @@ def dropout(processes=None):
 
 
 class CountEpochs(Callback):
+    observes_only = True
+
     def on_train_begin(self, net, **kwargs):
         self.n_ = 0
 
@@ -219,7 +238,7 @@ def resumed(processes):
     folder = processes.broadcast(tempfile.mkdtemp() if processes.is_main else None)
     mae = MAE(**TINY, dropout=0.5, restart_period=4, max_epochs=4, random_state=0)
     whole = fitted(mae.fit(data()[0]))
-    mae.set_params(checkpoint_dir=folder, max_epochs=2).fit(data()[0])
+    mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
     processes.gather(None)

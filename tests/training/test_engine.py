@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from sk_cpep.nn import (
-    AlignmentConfig,
     Augmentation,
+    Encoder,
     MAEConfig,
     MaskedAutoencoder,
     PoseEMGAlignment,
@@ -95,11 +95,10 @@ def reconstruction():
 
 def alignment(**options):
     torch.manual_seed(0)
-    config = AlignmentConfig(MAEConfig(3, 16, **SIZES), MAEConfig(2, 12, **SIZES))
+    encoders = (Encoder(MAEConfig(*shape, **SIZES)) for shape in ((3, 16), (2, 12)))
     options = dict(poses_embedded=False, train_emg=True) | options
-    return Alignment(
-        PoseEMGAlignment(config), Augmentation(channel_rotation=1), **options
-    )
+    network = PoseEMGAlignment(*encoders)
+    return Alignment(network, Augmentation(channel_rotation=1), **options)
 
 
 def data(n=22):

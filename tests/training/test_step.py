@@ -11,8 +11,8 @@ from torch import nn
 
 from sk_cpep import MAE
 from sk_cpep.nn import (
-    AlignmentConfig,
     Augmentation,
+    Encoder,
     MAEConfig,
     MaskedAutoencoder,
     PoseEMGAlignment,
@@ -47,10 +47,9 @@ def reconstruction():
 
 def alignment():
     torch.manual_seed(0)
-    config = AlignmentConfig(MAEConfig(4, 120, **SIZES), MAEConfig(3, 60, **SIZES))
-    return Alignment(
-        PoseEMGAlignment(config), Augmentation(), poses_embedded=False, train_emg=True
-    )
+    encoders = (Encoder(MAEConfig(*shape, **SIZES)) for shape in ((4, 120), (3, 60)))
+    network = PoseEMGAlignment(*encoders)
+    return Alignment(network, poses_embedded=False, train_emg=True)
 
 
 def make_step(objective, lr=1e-3, **options):
