@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from own_networks import LearnedMargin, Recurrent
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 from small_objectives import SIZES, make_autoencoder, make_encoders, make_windows
 from torch import nn
 
-from sk_cpep import CPEP, MAE, NeuroPose, PoseT
+from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
 from sk_cpep.nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from sk_cpep.training import (
     Alignment,
@@ -73,18 +74,6 @@ def make_plan(processes, **options):
     return TrainingPlan(processes=processes, **options)
 
 
-class SquaredErrors(nn.Module):
-    """A loss of one's own that looks at the whole batch, with a weight that learns."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, u, v, scale):
-        apart = (u @ v.T - torch.eye(len(u))).square().sum(dim=1).sqrt()
-        return (scale * apart).mean() * self.weight.exp() + self.weight.square()
-
-
 ALIGNMENTS = {
     "plain": {},
     "learned poses": {"train_pose": True},
@@ -93,8 +82,8 @@ ALIGNMENTS = {
     "both": {"duplicate_threshold": 0.5, "target_temperature": 0.3},
     "siglip": {"loss": "siglip"},
     "siglip without duplicates": {"loss": "siglip", "duplicate_threshold": 0.5},
-    "own loss": {"loss": SquaredErrors},
-    "own loss, learned poses": {"loss": SquaredErrors, "train_pose": True},
+    "own loss": {"loss": LearnedMargin},
+    "own loss, learned poses": {"loss": LearnedMargin, "train_pose": True},
     "groups": {"groups": True},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
     "clipped": {"gradient_clip": 0.05},
@@ -186,6 +175,13 @@ def cpep_whole(processes=None, random_state=0):
     X, P = data()
     cpep = small_cpep(channel_rotation=1, random_state=random_state).fit(X, P)
     return fitted(cpep) | {"Z": cpep.transform(X)}
+
+
+def own_parts(processes=None):
+    """A network and a loss of the user's, batches of which are shared."""
+    network = ModuleEncoder(Recurrent, random_state=0, device="cpu")
+    options = dict(emg_encoder=network, loss=LearnedMargin, pose_init="random")
+    return fitted(small_cpep().set_params(**options).fit(*data()))
 
 
 def pose_regressor(processes=None):
@@ -357,23 +353,21 @@ def gradients(processes):
 
 def died(processes):
     """The last process ends in the middle of an epoch; the others are told."""
-    if processes.rank == processes.size - 1:
-        X = data()[0]
+    X = data()[0]
+    is_last = processes.rank == processes.size - 1
 
-        class Breaks:
-            shape = X.shape
-            dtype = X.dtype
-            n_read = 0
+    class Breaks:
+        shape = X.shape
+        dtype = X.dtype
+        n_read = 0
 
-            def __getitem__(self, rows):
-                self.n_read += 1
-                if self.n_read > 3:
-                    raise OSError("Input/output error")
-                return X[rows]
+        def __getitem__(self, rows):
+            self.n_read += 1
+            if is_last and self.n_read > 4:
+                raise OSError("Input/output error")
+            return X[rows]
 
-        windows = Breaks()
-    else:
-        windows = data()[0]
+    windows = Breaks()
     mae = MAE(**TINY, max_epochs=3, random_state=0)
     return error_of(lambda: mae.fit(windows))
 
@@ -390,6 +384,7 @@ JOBS = {
         for job in (
             cpep_without_pretraining,
             cpep_whole,
+            own_parts,
             pose_regressor,
             batch_norm,
             dropout,
