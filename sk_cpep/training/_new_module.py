@@ -57,11 +57,7 @@ class _Making(TorchFunctionMode):
         self.generator = generator
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
         if func in _FACTORIES:
@@ -88,9 +84,7 @@ _FACTORIES = {
 _FILLS_AT_RANDOM = {"normal_", "uniform_"}
 
 
-def _make(
-    func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Tensor:
+def _make(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """A new tensor on the CPU, of float32 unless a type is given."""
     kwargs = kwargs | {"device": kwargs.get("device") or "cpu"}
     made = func(*args, **kwargs)
@@ -99,13 +93,13 @@ def _make(
     return made
 
 
-def _is_fill(func: Callable[..., Any]) -> bool:
+def _is_fill(func: Any) -> bool:
     """Whether a function gives a new tensor its first values."""
     by_method = getattr(func, "__name__", None) in _FILLS_AT_RANDOM
     return by_method or getattr(func, "__module__", None) == "torch.nn.init"
 
 
-def _takes_generator(func: Callable[..., Any]) -> bool:
+def _takes_generator(func: Any) -> bool:
     """Whether a function that fills a tensor can be given a generator."""
     if getattr(func, "__name__", None) in _FILLS_AT_RANDOM:
         return True
