@@ -189,8 +189,9 @@ def identify(
     }
     task = f"{type(estimator).__name__}.fit"
     run_dir = getattr(estimator, "run_dir", None)
-    own = {"device": None, "run_dir": None if run_dir is None else str(run_dir)}
-    plan.processes.check_same(task, {**known, **own})
+    folder = None if run_dir is None else str(run_dir)
+    compared = {**known, "device": None, "callbacks": None, "run_dir": folder}
+    plan.processes.check_same(task, compared)
     sources = {f"{name}_source": source_digest(array) for name, array in data.items()}
     known |= {name: digest for name, digest in sources.items() if digest is not None}
     return FitIdentity(
