@@ -3,7 +3,7 @@
 import os
 
 from joblib import Parallel, delayed
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ._emg2pose_file import index_recording
 from ._emg2pose_format import METADATA_FILE

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .._version import __version__
 from .._whole_file import replace_file, sync

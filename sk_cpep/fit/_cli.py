@@ -1,6 +1,5 @@
 """The command line: ``python -m sk_cpep fit CONFIG``."""
 
-import argparse
 import tempfile
 import time
 from io import BytesIO
@@ -14,6 +13,7 @@ from ..training import resolve_device, resolve_processes
 from ._config import read_config
 from ._windows import load_windows
 
+<<<<<<< HEAD
 EXAMPLE = """
 [data]
 pack = "packed"            # a folder that python -m sk_cpep pack made; and, as in
@@ -66,6 +66,9 @@ def add_fit_arguments(parser):
     parser.add_argument(
         "--quiet", action="store_true", help="no progress bars, the result only"
     )
+=======
+_STAGES = {"alignment", "emg_encoder", "pose_encoder"}  # folders of checkpoints
+>>>>>>> w-light
 
 
 def run_fit_command(args):
