@@ -56,9 +56,9 @@ class DeclaredParameters:
     Every subclass gets an ordinary constructor, which stores all of its parameters,
     and `_parameter_constraints`. Its docstring gets the entries of Parameters and
     Attributes that only its bases have, their References if it has none, and the
-    defaults; the docstrings of its methods
-    get the entries and sections that only the method of a base has. A subclass with a
-    constructor of its own keeps it, and all that it says.
+    defaults; the docstrings of its methods get the entries and sections that only the
+    method of a base has. A subclass with its own constructor keeps that constructor,
+    and its docstring as it is.
 
     It is not a dataclass, because some libraries take dataclasses apart into their
     fields, and what an estimator has learned would be lost.

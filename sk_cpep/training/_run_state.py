@@ -141,7 +141,7 @@ def random_of(net):
     """State of all generators that are drawn from."""
     device = torch.device(net.device)
     return {
-        "order": pack_generator(net.iterator_train__rng),
+        "order": pack_generator(net.train_batches.rng),
         "torch": torch.get_rng_state(),
         "device": device.type,
         "on_device": generators_of(device).get_rng_state(*_index(device)),
@@ -151,7 +151,7 @@ def random_of(net):
 
 def restore_random(net, saved, n_epochs):
     """Set all generators; on another kind of device, masks are other ones."""
-    net.iterator_train__rng.set_state(unpack_generator(saved["order"]))
+    net.train_batches.rng.set_state(unpack_generator(saved["order"]))
     torch.set_rng_state(saved["torch"])
     device = torch.device(net.device)
     if saved["device"] == device.type:

@@ -241,7 +241,7 @@ def resumed(processes):
     mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
-    processes.barrier()
+    processes.gather(None)
     if processes.is_main:
         shutil.rmtree(folder)
     return whole, fitted(mae), count.n_

@@ -28,7 +28,8 @@ from sk_cpep.training import (
     seeded,
     train,
 )
-from sk_cpep.training._device import autocast, has_bfloat16_units
+from sk_cpep.training._device import has_bfloat16_units
+from sk_cpep.training._step import autocast
 from sk_cpep.training._train import split_rows
 
 SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)

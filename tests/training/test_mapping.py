@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sk_cpep.training import _one_core, map_batches
+from sk_cpep.training import _mapping, map_batches
 
 CPU = torch.device("cpu")
 
@@ -129,9 +129,9 @@ def test_an_error_in_a_thread_is_the_callers(n_threads):
 
 
 def test_a_forked_child_makes_threads_of_its_own(n_threads):
-    _one_core.on_one_core_each(abs, [-1, -2, -3])
-    _one_core._forget()  # what os.register_at_fork calls in a child
-    assert _one_core.on_one_core_each(abs, [-1, -2, -3]) == [1, 2, 3]
+    _mapping.on_one_core_each(abs, [-1, -2, -3])
+    _mapping._forget_threads()  # what os.register_at_fork calls in a child
+    assert _mapping.on_one_core_each(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

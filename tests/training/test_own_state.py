@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sk_cpep.training import TrainingStep, own_state
-from sk_cpep.training._exact_products import (
+from sk_cpep.training._own_state import (
     LegacyCudnn,
     LegacyMatmul,
     Switch,

@@ -244,7 +244,7 @@ class Tape:
         optimizer.load_state_dict(before[1])
         self.generator.set_state(random)
         if self.step.computation is not None:
-            self.step.computation.refresh()
+            self.step.computation.copy_master_weights()
 
         def replay():
             self.calls.append("replay")
