@@ -32,7 +32,8 @@ max_epochs = 100
 [output]
 model = "cpep.joblib"      # for joblib.load
 # overwrite = true
-checkpoint_dir = "states"  # a fit that is cut off goes on from here
+run_dir = "runs"           # a fit that is interrupted is resumed from here, and
+                           # random_state is 0 where it is not given
 """
 
 
