@@ -75,7 +75,8 @@ def run_pack_command(args: argparse.Namespace) -> int:
     from .preprocessing import BandpassNotch
 
     started = time.perf_counter()
-    bandpass = None if args.no_filter else BandpassNotch(*args.band, args.notch or None)
+    low, high = args.band
+    bandpass = None if args.no_filter else BandpassNotch(low, high, args.notch or None)
     report = pack_emg2pose(
         args.root,
         args.out,
