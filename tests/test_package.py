@@ -32,6 +32,7 @@ USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 EVERYWHERE = {
     "sk_cpep._file_identity",
     "sk_cpep._ids",
+    "sk_cpep._typing",
     "sk_cpep._version",
     "sk_cpep._whole_file",
 }
