@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from ..preprocessing._paired import TOLERANCE
+from ..preprocessing._tracks import TOLERANCE
 
 
 def check_recordings(emg, pose):
