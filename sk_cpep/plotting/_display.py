@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """What is drawn on axes in reading order, of which `ax_` are the first."""
+    """Something drawn on one or several axes.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        All axes, in reading order.
+
+    ax_ : matplotlib Axes
+        The first of them.
+
+    figure_ : matplotlib Figure
+        Figure with the axes.
+    """
 
     axes_: NDArray[np.object_]
     ax_: Axes

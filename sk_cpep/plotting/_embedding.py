@@ -43,14 +43,8 @@ class EmbeddingDisplay(Display):
 
     Attributes
     ----------
-    axes_ : ndarray of shape (n_panels,) of matplotlib Axes
-        Axes of each panel.
-
-    ax_ : matplotlib Axes
-        The first of them.
-
-    figure_ : matplotlib Figure
-        Figure with the panels.
+    axes_, ax_, figure_
+        Axes of each panel, the first of them, and their figure.
 
     points_ : dict of str to dict of str to matplotlib PathCollection
         By title of the panel, then by modality ("EMG", "pose").

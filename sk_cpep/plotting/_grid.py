@@ -40,11 +40,8 @@ class GridDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the heat map.
-
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_
+        Axes with the heat map, and their figure.
 
     image_ : matplotlib AxesImage
         The heat map.

@@ -45,14 +45,8 @@ class ReconstructionDisplay(Display):
 
     Attributes
     ----------
-    axes_ : ndarray of shape (n_shown,) of matplotlib Axes
-        Axes of each channel drawn.
-
-    ax_ : matplotlib Axes
-        The first of them.
-
-    figure_ : matplotlib Figure
-        Figure with the window.
+    axes_, ax_, figure_
+        Axes of each channel drawn, the first of them, and their figure.
 
     original_lines_, rebuilt_lines_ : list of matplotlib Line2D
         Lines of each channel; the rebuilt ones are NaN outside hidden patches, for

@@ -56,14 +56,8 @@ class ResultsDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the bars, the first where there are panels.
-
-    axes_ : ndarray of shape (n_panels,) of matplotlib Axes
-        Axes of each panel.
-
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    axes_, ax_, figure_
+        Axes of each panel, the first of them, and their figure.
 
     bars_ : list of matplotlib Rectangle or None
         Bar of each record.

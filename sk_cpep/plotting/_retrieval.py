@@ -57,14 +57,8 @@ class RetrievalDisplay(Display):
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes of the query.
-
-    axes_ : ndarray of shape (n_neighbors,) of matplotlib Axes
-        Axes of the poses.
-
-    figure_ : matplotlib Figure
-        Figure with all of them.
+    ax_, axes_, figure_
+        Axes of the query, axes of each pose, and their figure.
 
     emg_lines_ : list of matplotlib Line2D
         Lines of the channels, first on top, moved apart.

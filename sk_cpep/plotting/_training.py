@@ -34,14 +34,8 @@ class TrainingCurveDisplay(Display):
 
     Attributes
     ----------
-    axes_ : ndarray of shape (n_stages,) of matplotlib Axes
-        Axes of each stage.
-
-    ax_ : matplotlib Axes
-        The first of them.
-
-    figure_ : matplotlib Figure
-        Figure with the curves.
+    axes_, ax_, figure_
+        Axes of each stage, the first of them, and their figure.
 
     lines_ : dict of str to dict of str to matplotlib Line2D
         Curves of each stage, by the name of the loss.

@@ -18,6 +18,14 @@ class RecordingTransformer(  # type: ignore[call-arg]  # it is a keyword of scik
 
     A result of two dimensions becomes a data frame where `set_output` asks for one;
     windows and lists of recordings, which no frame can hold, stay as they are.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of channels, or of time samples where `fit` saw a 2-D array.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, only where `fit` saw a data frame.
     """
 
     # Least number of samples of a recording.

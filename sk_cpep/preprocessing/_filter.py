@@ -88,12 +88,6 @@ class BandpassNotch(OneToOneFeatureMixin, RecordingTransformer):
     n_dead_ : ndarray of shape (n_channels,)
         In how many of the recordings that `fit` saw each channel had no signal.
 
-    n_features_in_ : int
-        Number of channels, or of time samples where `fit` saw a 2-D array.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, only where `fit` saw a data frame.
-
     See Also
     --------
     Windower : Cuts the filtered recordings into windows.

@@ -41,12 +41,6 @@ class InstanceNorm(OneToOneFeatureMixin, RecordingTransformer):
         In how many of the windows that `fit` saw each channel had no signal: its
         range was at most `eps` times its largest absolute value.
 
-    n_features_in_ : int
-        Number of channels, or of time samples where `fit` saw a 2-D array.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, only where `fit` saw a data frame.
-
     Examples
     --------
     >>> import numpy as np
@@ -79,15 +73,7 @@ class InstanceNorm(OneToOneFeatureMixin, RecordingTransformer):
 
 
 def standardise(x: FloatArray, out: FloatArray, eps: float) -> None:
-    """Zero mean and unit standard deviation of each row, in float64; flat is zero.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_rows, n_samples)
-    out : ndarray of shape (n_rows, n_samples)
-        Is written.
-    eps : float
-    """
+    """Write rows (n_rows, n_samples) standardised in float64, flat ones as zeros."""
     if x.size > BLOCK_SAMPLES:
         _standardise_long(x, out, eps)
         return

@@ -41,14 +41,6 @@ class Windower(RecordingTransformer):
         Samples from the start of one window to the start of the next. None takes
         `size`: windows touch and do not overlap.
 
-    Attributes
-    ----------
-    n_features_in_ : int
-        Number of channels, or of time samples where `fit` saw a 2-D array.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, only where `fit` saw a data frame.
-
     See Also
     --------
     make_windows : The same for arrays that belong together.
