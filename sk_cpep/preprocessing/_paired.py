@@ -59,9 +59,9 @@ def make_windows(
           at a rate of its own;
         - 1-D arrays of shape (n_times_i,) are a label per sample, integers or
           strings; so are columns (n_times_i, 1) of these, as MATLAB files give them,
-          and rows (1, n_times_i) of strings. Rows of integers, as long as the first
-          array, may as well be a signal of one channel and are refused: give labels
-          as 1-D arrays, a signal as floats;
+          and rows (1, n_times_i) of strings. Rows of integers as long as the first
+          array are refused, as they may be a signal of one channel as well: give
+          labels as 1-D arrays, a signal as floats;
         - scalars are facts of a recording, such as its user, repeated per window.
 
         Labels and facts keep their type. Numbers and strings don't mix.
@@ -81,19 +81,19 @@ def make_windows(
 
     impure_label : int, str or bytes, default=None
         What ``impure="mark"`` writes. None takes -1 among numbers and ``"impure"``
-        among strings. Integers stay integers and bytes stay bytes, as long as need
-        be; among bools True and False become 1 and 0.
+        among strings. Integers stay integers, and text and bytes become as long as
+        the mark requires; beside a mark True and False become 1 and 0.
 
     nan : {"raise", "drop"}, default="raise"
         What to do about NaN and infinite values in the first array or a further
-        signal: raise, or leave the windows that hold them out, with a warning.
+        signal: raise an error, or leave out the windows that hold them, with a warning.
 
     rates : sequence of float or None, default=None
         Sampling rate of each array in Hz, None for those without. Where a signal's
         rate is not given, it follows from the lengths, which must agree over all
-        recordings; give the rates where exact starts matter, and where there is one
-        recording only, which no other can contradict. A label per sample without a
-        rate has that of the first array.
+        recordings. Give the rates where exact starts matter, and where there is only
+        one recording, as a wrong length cannot be noticed then. A label per sample
+        without a rate has that of the first array.
 
     return_provenance : bool, default=False
         Also return where each window comes from.
@@ -104,8 +104,8 @@ def make_windows(
         Signals as (n_windows, n_channels, n_samples) in their own unit, the rest as
         (n_windows,). float32 stays float32. A signal at `ratio` times the rate of
         the first has ``round(size * ratio)`` samples from ``round(start * ratio)``,
-        or one sample earlier where rounding up alone would run past its end; a window
-        that is not wholly there is left out. With
+        or from one sample earlier where only rounding up makes it run past the end; a
+        window that is not wholly within every array is left out. With
         `return_provenance` a structured array follows, with the fields `recording`
         (index), `start` and `stop` (samples of the first array) and `purity` (the
         least over the arrays of labels, NaN where there are none).

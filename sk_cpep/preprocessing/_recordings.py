@@ -18,6 +18,10 @@ Recordings: TypeAlias = list[FloatArray] | FloatArray
 
 FLOATS = (np.float64, np.float32)
 
+_ANY_SHAPE: dict[str, Any] = dict(
+    ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_min_features=0
+)
+
 # Float64 copies are made of one block of rows at a time: 2 MiB, near a core's cache.
 BLOCK_SAMPLES = 2**18
 
@@ -265,15 +269,7 @@ def _read_list(
 def _read_recording(x: ArrayLike, i: int, name: str) -> FloatArray:
     """A recording of any shape as an array of floats."""
     try:
-        return check_array(
-            x,
-            dtype=FLOATS,
-            ensure_all_finite=False,
-            ensure_2d=False,
-            allow_nd=True,
-            ensure_min_samples=0,
-            ensure_min_features=0,
-        )
+        return check_array(x, dtype=FLOATS, ensure_all_finite=False, **_ANY_SHAPE)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"recording {i} of {name} cannot be read as an array: {error}"

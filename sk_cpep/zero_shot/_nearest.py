@@ -14,7 +14,7 @@ from ._shortlist import GROUP, Shortlist
 _ROWS = 1024, 4096
 # Columns of a tile, at least.
 _MIN_COLUMNS = 1024
-# Neighbours that a block looks for.
+# Neighbours that a block of queries looks for, at most.
 _MAX_WANTED = 2**17
 
 

@@ -10,7 +10,7 @@ from ._gallery import Gallery, slices
 Pairs = tuple[Tensor, Tensor, Tensor]  # rows, columns and values
 Neighbours = tuple[IntArray, IntArray, IntArray, Float64Array]
 
-# Columns whose largest similarity is looked at before their own.
+# Columns that are skipped together if the largest of their similarities is too low.
 GROUP = 64
 # Rows of the gallery kept of a query beyond those it looks for.
 _MAX_TIES = 256
@@ -44,7 +44,8 @@ class Shortlist:
         No column below it is a neighbour.
 
     crowded : bool tensor of shape (n_queries,)
-        Queries given up, which float32 leaves with too many columns.
+        Queries with too many columns within the margin of float32. Nothing is kept of
+        them: they have to be searched for in float64.
     """
 
     def __init__(self, Q: Float32Array, gallery: Gallery, k: int) -> None:
@@ -57,7 +58,7 @@ class Shortlist:
         self._new: list[Pairs] = []
 
     def look_at(self, S: Tensor, start: int) -> None:
-        """Take up what reaches the floor in a tile.
+        """Keep the columns of a tile that reach the floor.
 
         Parameters
         ----------
@@ -152,7 +153,7 @@ class Shortlist:
             self._keep(~crowd[self.row])
 
     def _relieve(self, crowd: Tensor) -> None:
-        """Rank what crowded queries (n_queries,) have, and keep the k nearest."""
+        """Rank the columns of crowded queries (n_queries,), and keep the k nearest."""
         crowded = crowd[self.row]
         pairs = crowded.nonzero()[:, 0].numpy()
         row, col = self.row.numpy()[pairs], self.col.numpy()[pairs]
