@@ -34,36 +34,29 @@ from sk_cpep import (
 )
 from sk_cpep.datasets import make_gesture_recordings
 
+gestures = ["fist", "open", "point", "peace"]
+rates = {"sfreq": 500, "pose_sfreq": 50}
 data = make_gesture_recordings(
-    8,
-    ["fist", "open", "point", "peace"],
-    n_repetitions=3,
-    sfreq=500,
-    pose_sfreq=50,
-    user_variability=0.5,
-    random_state=0,
+    8, gestures, n_repetitions=3, **rates, user_variability=0.5, random_state=0
 )
 emg = BandpassNotch(20, 200, 50, sfreq=500).fit_transform(data.emg)
 smooth = BandpassNotch(None, 5, None, sfreq=500)
 envelope = smooth.fit_transform([np.abs(x) for x in emg])
 rng = np.random.default_rng(0)
-mix = rng.normal(size=(2, 6, len(data.pose[0])))
-imu = [
-    mix[0] @ np.gradient(p, axis=1) * 50 + mix[1] @ p + rng.normal(size=(6, p.shape[1]))
-    for p in data.pose
-]
-X, I, P, y, users = make_windows(
+mix = rng.normal(size=(6, 2 * len(data.pose[0])))
+felt = [mix @ np.vstack([50 * np.gradient(p, axis=1), p]) for p in data.pose]
+X, imu, P, y, users = make_windows(
     [np.log(np.maximum(x[:, ::10], 0.1)) for x in envelope],
-    imu,
+    [x + rng.normal(size=x.shape) for x in felt],
     data.pose,
     [labels[::10] for labels in data.labels],
     data.users,
     size=50,
-    stride=12,
+    stride=15,
     purity=0.6,
     rates=[50, 50, 50, None, None],
 )
-X, I = (InstanceNorm(over="window").fit_transform(windows) for windows in (X, I))
+X, imu = (InstanceNorm(over="window").fit_transform(a) for a in (X, imu))
 
 # %%
 # A network and a loss
@@ -75,15 +68,19 @@ X, I = (InstanceNorm(over="window").fit_transform(windows) for windows in (X, I)
 
 
 class Recurrent(nn.Module):
+    """Both directions of a recurrent layer, averaged over time."""
+
     def __init__(self, n_channels, n_times, width):
         super().__init__()
         self.layers = nn.GRU(n_channels, width, batch_first=True, bidirectional=True)
 
-    def forward(self, x):  # (n_windows, n_channels, n_times)
+    def forward(self, x):
+        """Embed windows (n_windows, n_channels, n_times)."""
         return self.layers(x.transpose(1, 2))[0].mean(dim=1)
 
 
 def margin(u, v, scale):
+    """A smooth maximum of how far other windows come within the margin."""
     similarity = u @ v.T  # (n_windows, n_windows)
     others = 1 - torch.eye(len(u), device=u.device)
     gap = similarity - (u * v).sum(dim=1) + 0.2 * others
@@ -110,11 +107,11 @@ tries = {
     "SigLIP": (X, patches, {"loss": "siglip"}),
     "margin": (X, patches, {"loss": margin}),
     "recurrent network": (X, network, {}),
-    "IMU, recurrent network": (I, network, {"channel_rotation": 0}),
+    "IMU, recurrent network": (imu, network, {"channel_rotation": 0}),
 }
 accuracy = {}
 for name, (windows, encoder, options) in tries.items():
-    cpep = CPEP(encoder, pose, center_pose=True, max_epochs=12, **stage, **options)
+    cpep = CPEP(encoder, pose, center_pose=True, max_epochs=10, **stage, **options)
     cpep.fit(windows[train], P[train])
     zero = ZeroShotClassifier(cpep).fit(P[train & (y > 0)], y[train & (y > 0)])
     accuracy[name] = balanced_accuracy_score(y[test], zero.predict(windows[test]))

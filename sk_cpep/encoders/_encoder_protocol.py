@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from .._typing import Float32Array, WindowsLike
-from ..nn import NetworkEncoder
+from ..nn import NetworkEncoder, WindowEncoder
 
 # Makes a new encoder without being given anything; can be pickled.
-Recipe: TypeAlias = Callable[[], nn.Module]
+Recipe: TypeAlias = Callable[[], WindowEncoder]
 
 
 class WindowEstimator(Protocol):
@@ -42,18 +42,76 @@ class WindowEstimator(Protocol):
     module_: nn.Module
 
     def fit(self, X: WindowsLike, y: ArrayLike | None = None) -> Self:
-        """Train on windows; `y` are the paired windows of the other modality."""
+        """Train on windows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times)
+            Windows of the modality that is embedded.
+
+        y : array-like of shape (n_windows, n_joints, n_pose_times), default=None
+            Those of the other modality, one a row of `X`.
+        """
         ...
 
     def transform(self, X: WindowsLike) -> Float32Array:
-        """Embed windows."""
+        """Embed windows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_channels, n_times)
+            Windows.
+
+        Returns
+        -------
+        Z : float32 ndarray of shape (n_windows, d_model)
+            Embeddings.
+        """
         ...
 
 
-def encoder_of(estimator: Any, n_channels: int, n_times: int) -> nn.Module:
+class EncoderMixin:
+    """What the estimators of the package have besides; their networks' part `encoder`.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The fitted network.
+    """
+
+    module_: Any
+
+    @property
+    def encoder_(self) -> Any:
+        """The part of `module_` that embeds windows, a WindowEncoder."""
+        return self.module_.encoder
+
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters.
+
+        Parameters
+        ----------
+        n_channels, n_times : int
+            Sizes of the windows.
+
+        Returns
+        -------
+        recipe : callable
+            Makes a new encoder, a :class:`~sk_cpep.nn.WindowEncoder`, when it is called
+            without arguments. It can be pickled.
+
+        Raises
+        ------
+        ValueError
+            If none can be made for such windows.
+        """
+        raise NotImplementedError
+
+
+def encoder_of(estimator: Any, n_channels: int, n_times: int) -> WindowEncoder:
     """The fitted part of an estimator that embeds windows, a WindowEncoder."""
     if hasattr(estimator, "encoder_"):
-        encoder: nn.Module = estimator.encoder_
+        encoder: WindowEncoder = estimator.encoder_
         return encoder
     network = deepcopy(estimator.module_).cpu()
     if hasattr(network, "d_model"):
@@ -69,7 +127,7 @@ def recipe_of(estimator: Any, n_channels: int, n_times: int) -> Recipe | None:
     return None
 
 
-def copy_of(encoder: nn.Module) -> Recipe:
+def copy_of(encoder: WindowEncoder) -> Recipe:
     """A recipe for an encoder that nobody says how to make: its copy."""
     return partial(deepcopy, encoder)
 

@@ -140,13 +140,8 @@ class MAE(TransformerSizes, SelfSupervised):
     config_: MAEConfig = field(init=False)
     n_tokens_: int = field(init=False)
 
-    @property
-    def encoder_(self) -> Encoder:
-        """The part of `module_` that embeds windows."""
-        return self.module_.encoder
-
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(Encoder, self._make_config(n_channels, n_times))
 
     def _make_config(self, n_channels: int, n_times: int) -> MAEConfig:

@@ -87,9 +87,10 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
         return NetworkEncoder(self.module_, self.d_model_)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How the network is made for such windows; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         arguments = self.parameters_of("module__")
-        recipe = partial(make_encoder, self.module, n_channels, n_times, **arguments)
+        network: Any = self.module
+        recipe = partial(make_encoder, network, n_channels, n_times, **arguments)
         check_importable("module", self.module)
         check_importable("objective", self.objective)
         check_importable("A parameter module__*", recipe)

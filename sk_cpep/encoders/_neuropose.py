@@ -119,33 +119,34 @@ class NeuroPose(BaselineRegressor):
         return replace(plan, min_batch=2 * plan.processes.size)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
 
     def _make_config(self) -> NeuroPoseConfig:
         config = self._encoder_config(self.n_channels_in_, self.n_times_in_)
-        pose = {"n_joints": self.n_joints_in_, "n_pose_times": self.n_pose_times_in_}
-        return replace(config, **pose)
+        n_joints, n_pose_times = self.n_joints_in_, self.n_pose_times_in_
+        return replace(config, n_joints=n_joints, n_pose_times=n_pose_times)
 
     def _encoder_config(self, n_channels: int, n_times: int) -> NeuroPoseConfig:
         time_pools = self.time_pools
         if time_pools is None:
             time_pools = neuropose_time_pools(self.sfreq)
+        sizes: dict[str, Any] = {
+            name: read_sizes(name, getattr(self, name), n)
+            for name, n in (
+                ("electrode_pools", 3),
+                ("electrode_upsampling", 3),
+                ("kernel_size", 2),
+                ("widths", 3),
+            )
+        }
         config = NeuroPoseConfig(
             n_times=n_times,
             n_channels=n_channels,
             time_pools=read_sizes("time_pools", time_pools, 3),
             n_residual_blocks=self.n_residual_blocks,
             dropout=self.dropout,
-            **{
-                name: read_sizes(name, getattr(self, name), n)
-                for name, n in (
-                    ("electrode_pools", 3),
-                    ("electrode_upsampling", 3),
-                    ("kernel_size", 2),
-                    ("widths", 3),
-                )
-            },
+            **sizes,
         )
         check_frames(config, self.sfreq)
         return config

@@ -24,7 +24,7 @@ from ..training import (
     new_module,
     seeded,
 )
-from ._encoder_protocol import Recipe
+from ._encoder_protocol import EncoderMixin
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._hand_model import load_hand_model
@@ -41,7 +41,9 @@ from ._windows import Windows, is_lazy, read_groups, read_windows
 _FINGERTIP_SFREQ = 50.0
 
 
-class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstimator):
+class PoseRegressor(
+    RegressorMixin, RingAugmented, PairedPoseMixin, EncoderMixin, TrainedEstimator
+):
     """Base of the pose regressors.
 
     A subclass has ``_make_config()``, which settles the sizes of the network, and
@@ -112,16 +114,6 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         self.n_iter_ = len(self.history_)
         end_task(task, self)
         return self
-
-    @property
-    def encoder_(self) -> nn.Module:
-        """The part of `module_` that embeds windows."""
-        encoder: nn.Module = self.module_.encoder
-        return encoder
-
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
-        raise NotImplementedError
 
     def _make_config(self) -> Any:
         """Settle the sizes of the network."""

@@ -79,7 +79,7 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
         return PoseLoss(mean_squared_error)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(Encoder, self._encoder_config(n_channels, n_times))
 
     def _encoder_config(self, n_channels: int, n_times: int) -> MAEConfig:

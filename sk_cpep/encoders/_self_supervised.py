@@ -1,7 +1,7 @@
 """What the estimators share that learn from windows alone."""
 
 from dataclasses import asdict
-from typing import Self
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
@@ -12,6 +12,7 @@ from .._callback_support import end_task, fit_task, with_callbacks
 from .._typing import WindowsLike
 from ..nn import Augmentation
 from ..training import new_module, seeded
+from ._encoder_protocol import EncoderMixin
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._identity import identify, starting_generator
@@ -21,7 +22,7 @@ from ._validation_rows import held_out_rows, read_sets, recordings_of
 from ._windows import read_groups, read_windows
 
 
-class SelfSupervised(CosineTraining):
+class SelfSupervised(EncoderMixin, CosineTraining):
     """Base of the estimators that learn from windows alone.
 
     A subclass has ``_settle()``, which settles the sizes of the network,
@@ -100,6 +101,6 @@ class SelfSupervised(CosineTraining):
         """Make the network."""
         raise NotImplementedError
 
-    def _make_objective(self, module: nn.Module) -> nn.Module | None:
+    def _make_objective(self, module: Any) -> nn.Module | None:
         """What the network is trained to do; None for nothing."""
         raise NotImplementedError

@@ -116,7 +116,7 @@ class TDSRegressor(BaselineRegressor):
         )
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of such windows is made; see :class:`WindowEstimator`."""
+        """How an encoder of windows is made, with the present parameters."""
         return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
 
     def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:
@@ -135,13 +135,14 @@ class TDSRegressor(BaselineRegressor):
                 f"d_model={self.d_model} must be a multiple of "
                 f"block_channels={self.block_channels}."
             )
+        sizes: dict[str, Any] = tds_sizes(self.sfreq, given.get("strides")) | given
         config = TDSConfig(
             n_channels=n_channels,
             n_blocks=self.n_blocks,
             d_model=self.d_model,
             block_channels=self.block_channels,
             d_features=self.d_features,
-            **tds_sizes(self.sfreq, given.get("strides")) | given,
+            **sizes,
         )
         check_context(config, n_times, self.sfreq)
         return config

@@ -1,11 +1,12 @@
 """Where the joints of a hand bring its landmarks: forward kinematics."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+
+from .._typing import AnyArray, Float64Array
 
 N_JOINTS = 20
 N_FINGERS = 5
@@ -94,7 +95,7 @@ class HandModel(nn.Module):
             torch.cat([torch.zeros_like(still[..., 0]), offsets], dim=-2),
         )
 
-    def landmarks(self, angles: ArrayLike) -> NDArray[np.float64]:
+    def landmarks(self, angles: AnyArray | Sequence[object]) -> Float64Array:
         """Positions of the landmarks as a float64 array.
 
         Parameters

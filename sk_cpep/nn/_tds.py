@@ -6,7 +6,6 @@ convolutions are valid, so that a feature sees no sample after its own frame.
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +16,9 @@ _KERNEL_SIZES = (11, 5, 17, 9)
 _BLOCK_KERNEL_SIZES = (9, 5)
 
 
-class TDSSizes(TypedDict):
-    """Parameters of :class:`TDSConfig` that depend on the rate."""
-
-    strides: tuple[int, ...]
-    kernel_sizes: tuple[int, ...]
-    block_kernel_sizes: tuple[int, ...]
-
-
 def tds_sizes(
     sfreq: float = PUBLISHED_SFREQ, strides: tuple[int, ...] | None = None
-) -> TDSSizes:
+) -> dict[str, tuple[int, ...]]:
     """Strides and kernels whose receptive fields last as long as the published ones.
 
     Strides are chosen so that the rates after each convolution stay as near to the

@@ -1,6 +1,6 @@
 """Several processes that train one network, each on its share of every batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ._callbacks import StopTraining, is_stop
 
 T = TypeVar("T")
 
@@ -118,9 +120,7 @@ class SingleProcess:
         """
         return None
 
-    def check_same(
-        self, task: str, facts: dict[str, Any] | Callable[[], dict[str, Any]]
-    ) -> None:
+    def check_same(self, task: str, facts: dict[str, Any]) -> None:
         """Refuse to train with processes that are about to do something else.
 
         Parameters
@@ -130,7 +130,6 @@ class SingleProcess:
 
         facts : dict
             What must be the same, by name: values that can be pickled and compared.
-            Or a function that gives it, which a single process does not call.
 
         Raises
         ------
@@ -139,25 +138,16 @@ class SingleProcess:
         """
 
     @contextmanager
-    def together(
-        self,
-        stops: Callable[[BaseException], bool] = lambda error: False,
-        stop: type[Exception] = RuntimeError,
-    ) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         """Context that all processes leave in the same way.
-
-        Parameters
-        ----------
-        stops : callable, default=never
-            Whether an exception asks all to stop, without being an error.
-
-        stop : type of exception, default=RuntimeError
-            What the others raise then.
 
         Raises
         ------
         LaunchError
-            Where this process was fine and another was not.
+            Where this process was fine and another failed.
+
+        StopTraining
+            Where this process was fine and a callback stopped another.
         """
         yield
 
@@ -254,10 +244,7 @@ class Processes(SingleProcess):
     def whole_batch(self, batch_size: int) -> "AllGather":
         return AllGather(self, -(-batch_size // self.size))
 
-    def check_same(
-        self, task: str, facts: dict[str, Any] | Callable[[], dict[str, Any]]
-    ) -> None:
-        facts = facts() if callable(facts) else facts
+    def check_same(self, task: str, facts: dict[str, Any]) -> None:
         tasks, everyone = zip(*self.gather((task, facts)))
         differing = [f"in {task}, {difference}" for difference in differences(everyone)]
         if len(set(tasks)) > 1:
@@ -270,19 +257,15 @@ class Processes(SingleProcess):
             )
 
     @contextmanager
-    def together(
-        self,
-        stops: Callable[[BaseException], bool] = lambda error: False,
-        stop: type[Exception] = RuntimeError,
-    ) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
         error: BaseException | None = None
         try:
             yield
         except (Exception, KeyboardInterrupt) as caught:
-            if isinstance(caught, KeyboardInterrupt) and not stops(caught):
+            if isinstance(caught, KeyboardInterrupt) and not is_stop(caught):
                 raise
             error = caught
-        stopped = error is not None and stops(error)
+        stopped = error is not None and is_stop(error)
         outcomes = self._outcomes(error, stopped)
         if error is not None and not stopped:
             raise error
@@ -299,14 +282,13 @@ class Processes(SingleProcess):
         if error is not None:
             raise error
         if "stop" in outcomes:
-            raise stop
+            raise StopTraining
 
     def _outcomes(self, error: BaseException | None, stopped: bool) -> list[str | None]:
         """How it ended in each process: None, "stop", or the error in words."""
         own = None if error is None else f"{type(error).__name__}: {error}"
-        own = "stop" if stopped else own
         try:
-            return self.gather(own)
+            return self.gather("stop" if stopped else own)
         except LaunchError:
             if error is None:
                 raise

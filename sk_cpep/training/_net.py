@@ -12,7 +12,6 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from ._batches import BatchIterator
-from ._callbacks import StopTraining, is_stop
 from ._graph import GraphedStep
 from ._plan import TrainingPlan
 from ._step import Batch, TrainingStep
@@ -104,7 +103,7 @@ class LossNet(NeuralNet):
         if method_name not in _ENDED_TOGETHER:
             super().notify(method_name, **kwargs)
             return
-        with self.plan.processes.together(is_stop, StopTraining):
+        with self.plan.processes.together():
             super().notify(method_name, **kwargs)
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
