@@ -93,7 +93,7 @@ def _fit_clone(name: str, estimator: Any, windows: GestureWindows) -> Any:
             "an estimator that is not, which is fitted inside each fold. (To evaluate a "
             "fitted one, see linear_probe and zero_shot.)"
         )
-    needs_pose = get_tags(estimator).target_tags.required
+    needs_pose = get_tags(_last_step(estimator)).target_tags.required
     return estimator.fit(windows.X, windows.P if needs_pose else None)
 
 
@@ -215,7 +215,8 @@ def cross_validate_gestures(
     Raises
     ------
     ValueError
-        If an estimator is fitted already, or a fold would share people.
+        If an estimator is fitted already, a fold would share people, or a single
+        gesture is unseen.
 
     See Also
     --------
@@ -240,6 +241,12 @@ def cross_validate_gestures(
         estimators = {_name_of(estimators): estimators}
     windows = GestureWindows(X, P, np.asarray(y), np.asarray(users))
     is_seen = ~np.isin(windows.y, unseen)
+    n_unseen = len(np.unique(windows.y[~is_seen]))
+    if n_unseen == 1:
+        raise ValueError(
+            "unseen has one gesture, which could not be taken for another: give two or "
+            "more."
+        )
     pretraining = windows.select(np.flatnonzero(is_seen & _mask(pretrain, len(y))))
     to_name = windows.select(np.flatnonzero(_mask(named, len(y))))
     runs = []
@@ -261,9 +268,14 @@ def _mask(rows: Any, n: int) -> Any:
 
 def _name_of(estimator: Any) -> str:
     """The name of a class; of a pipeline, that of its last step."""
+    return type(_last_step(estimator)).__name__
+
+
+def _last_step(estimator: Any) -> Any:
+    """The last step of a pipeline; of anything else, itself."""
     while hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
-    return type(estimator).__name__
+    return estimator
 
 
 def _people_of_folds(cv: Any, windows: GestureWindows) -> list[Any]:
@@ -293,10 +305,7 @@ def _default_method(name: str, estimator: Any) -> Method:
     def of_pose(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
         return embed_pose(windows.P)
 
-    last = estimator
-    while hasattr(last, "steps"):
-        last = last.steps[-1][1]
-    embed_pose = getattr(last, "transform_pose", None)
+    embed_pose = getattr(_last_step(estimator), "transform_pose", None)
     if embed_pose is None:
         return Method(probe=of_emg)
     return Method(probe=of_emg, query=of_emg, gallery=of_pose)

@@ -15,7 +15,7 @@ from .._typing import AnyArray
 from ._encoder import steps_of
 
 # Attributes of estimators that change nothing of what they compute, or only how.
-_IGNORED = {"batch_size", "device", "history_", "memory", "n_jobs", "verbose"}
+_IGNORED = {"batch_size", "device", "history_", "n_jobs", "run_dir", "verbose"}
 _LEARNED = np.ndarray, torch.Tensor, torch.nn.Module, BaseEstimator
 # Number of values of each array that are compared in every call.
 _N_PROBED = 8

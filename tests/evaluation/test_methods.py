@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
-from sklearn.model_selection import GroupKFold, KFold
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -129,11 +129,11 @@ def test_nothing_of_people_held_out_or_unseen_gestures_is_seen(data):
     X, P, y, users = data
     moving = np.arange(len(y)) % 3 > 0
     cross_validate_gestures(
-        Means(), *data, cv=2, unseen=["shaka"], pretrain=moving, n_neighbors=3
+        Means(), *data, cv=2, unseen=["shaka", "ok"], pretrain=moving, n_neighbors=3
     )
     assert len(Means.fits) == 2
     for (seen, poses), held_out in zip(Means.fits, fold_users(users, 2)):
-        rows = moving & (y != "shaka") & ~np.isin(users, held_out)
+        rows = moving & ~np.isin(y, ["shaka", "ok"]) & ~np.isin(users, held_out)
         assert_array_equal(seen, X[rows])
         assert_array_equal(poses, P[rows])
 
@@ -163,7 +163,8 @@ def test_a_pipeline_and_several_by_name(data):
 def test_methods_of_ones_own(data):
     X, P, y, users = data
     windows = GestureWindows(X, P, y, users)
-    fold = split_gestures(windows, windows, [1, 4], ["ok", "shaka"])
+    seen = windows.select(~np.isin(y, ["ok", "shaka"]))
+    fold = split_gestures(seen, windows, [1, 4], ["ok", "shaka"])
     said = []
     fitted = fit_estimators(
         {"first": Means(), "second": lambda w, fitted: (len(w), fitted["first"])},
@@ -186,6 +187,19 @@ def test_what_is_fitted_already_is_refused(data):
         cross_validate_gestures(Means().fit(X, P), *data)
 
 
+class Alternating:
+    """A splitter that pays no attention to groups."""
+
+    def split(self, X, y, groups):
+        rows = np.arange(len(X))
+        yield rows[::2], rows[1::2]
+
+
+def test_a_single_unseen_gesture_is_refused(data):
+    with pytest.raises(ValueError, match="unseen has one gesture"):
+        cross_validate_gestures(Means(), *data, unseen=["ok"])
+
+
 def test_people_in_both_sets_of_a_fold_are_refused(data):
     with pytest.raises(ValueError, match=r"cv puts windows of \[.*GroupKFold"):
-        cross_validate_gestures(Means(), *data, cv=KFold(3))
+        cross_validate_gestures(Means(), *data, cv=Alternating())
