@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ._read_ahead import read_ahead
+from ._prefetch import prefetch
 from ._residence import chunk_rows, fill_tensor, free_memory, make_resident
 from ._rows import is_in_memory
 from ._transfer import transfer_to
@@ -165,7 +165,7 @@ class _BatchSource:
         def send(rows):
             return self.transfer.send(self.away, rows)
 
-        with closing(read_ahead(send, batches)) as sent_batches:
+        with closing(prefetch(send, batches)) as sent_batches:
             for rows in batches:
                 yield self._assemble(next(sent_batches), rows)
 
@@ -187,7 +187,7 @@ class _BatchSource:
         def send(rows):
             return self.transfer.send([array], rows)
 
-        with closing(read_ahead(send, chunks)) as sent_chunks:
+        with closing(prefetch(send, chunks)) as sent_chunks:
             received = (self.transfer.receive(sent)[0] for sent in sent_chunks)
             return fill_tensor(array.shape, kept, self.device, received)
 
