@@ -22,6 +22,7 @@ OURS = {
     "sk_cpep",
     "lazy_windows",
     "small_estimators",
+    "small_objectives",
     "tests",
 }
 

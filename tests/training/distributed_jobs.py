@@ -18,19 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from own_networks import LearnedMargin, Recurrent
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from small_objectives import SIZES, make_autoencoder, make_encoders, make_windows
 from torch import nn
 
 from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
-from sk_cpep.nn import (
-    AlignmentConfig,
-    Augmentation,
-    Encoder,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
+from sk_cpep.nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from sk_cpep.training import (
     Alignment,
     Reconstruction,
@@ -42,19 +37,13 @@ from sk_cpep.training import (
     train,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_networks import LearnedMargin, Recurrent
-
-SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 TINY = dict(**SIZES, device="cpu", precision="float32", batch_size=8, lr=1e-3)
 N_WINDOWS = 21
 
 
 def data(n=N_WINDOWS, seed=0):
     """EMG and pose windows; some of the poses are near duplicates."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 3, 16)).astype(np.float32)
-    P = rng.normal(size=(n, 2, 12)).astype(np.float32)
+    X, P = make_windows(n, seed)
     P[1::3] = P[::3][: len(P[1::3])] + 0.01 * P[1::3]
     return X, P
 
@@ -101,10 +90,6 @@ ALIGNMENTS = {
 }
 
 
-def encoders():
-    return [Encoder(MAEConfig(*shape, **SIZES)) for shape in ((3, 16), (2, 12))]
-
-
 def align(
     processes, *, train_pose=False, groups=False, differ=False, seed=0, **options
 ):
@@ -114,11 +99,15 @@ def align(
     X, P = data()
     torch.manual_seed(processes.rank if differ else 0)
     config = AlignmentConfig(temperature=0.2, **chosen)
-    network = PoseEMGAlignment(*encoders(), config)
+    network = PoseEMGAlignment(*make_encoders(), config)
     if not train_pose:
         with torch.no_grad():
             torch.manual_seed(0)
-            P = PoseEMGAlignment(*encoders()).embed_pose(torch.from_numpy(P)).numpy()
+            P = (
+                PoseEMGAlignment(*make_encoders())
+                .embed_pose(torch.from_numpy(P))
+                .numpy()
+            )
     plan = make_plan(processes, min_batch=2, **options)
     objective = Alignment(
         network,
@@ -159,7 +148,7 @@ class GivenDraws(Reconstruction):
 
 def reconstruct(processes, make_objective, **options):
     torch.manual_seed(0)
-    objective = make_objective(MaskedAutoencoder(MAEConfig(3, 16, **SIZES)))
+    objective = make_objective(make_autoencoder())
     plan = make_plan(processes, **options)
     history = train(objective, data()[:1], plan, rng=np.random.RandomState(0))
     return objective, learned(objective.autoencoder, history)
@@ -239,7 +228,7 @@ def resumed(processes):
     mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
-    processes.barrier()
+    processes.gather(None)
     if processes.is_main:
         shutil.rmtree(folder)
     return whole, fitted(mae), count.n_

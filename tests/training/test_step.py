@@ -7,23 +7,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from small_objectives import make_alignment, make_reconstruction
 from torch import nn
 
 from sk_cpep import MAE
-from sk_cpep.nn import (
-    Augmentation,
-    Encoder,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
-from sk_cpep.training import (
-    Alignment,
-    GraphedStep,
-    Objective,
-    Reconstruction,
-    TrainingStep,
-)
+from sk_cpep.training import GraphedStep, Objective, TrainingStep
 
 SIZES = dict(patch_length=10, d_model=32, n_layers=2, n_decoder_layers=1, n_heads=4)
 CPU = torch.device("cpu")
@@ -40,16 +28,11 @@ def waves(n=32, seed=0):
 
 
 def reconstruction():
-    torch.manual_seed(0)
-    config = MAEConfig(4, 120, **SIZES)
-    return Reconstruction(MaskedAutoencoder(config), Augmentation(channel_rotation=1))
+    return make_reconstruction((4, 120), **SIZES)
 
 
 def alignment():
-    torch.manual_seed(0)
-    encoders = (Encoder(MAEConfig(*shape, **SIZES)) for shape in ((4, 120), (3, 60)))
-    network = PoseEMGAlignment(*encoders)
-    return Alignment(network, poses_embedded=False, train_emg=True)
+    return make_alignment([(4, 120), (3, 60)], SIZES)
 
 
 def make_step(objective, lr=1e-3, **options):
@@ -244,7 +227,7 @@ class Tape:
         optimizer.load_state_dict(before[1])
         self.generator.set_state(random)
         if self.step.computation is not None:
-            self.step.computation.refresh()
+            self.step.computation.copy_master_weights()
 
         def replay():
             self.calls.append("replay")
