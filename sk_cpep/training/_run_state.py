@@ -55,7 +55,7 @@ def begin_from(net: LossNet, state: State) -> None:
     """Give a net, before ``on_train_begin``, what is made before it."""
     net.module_.load_state_dict(state["module"])
     load_optimizer(net.optimizer_, state["optimizer"])
-    restore_random(net, state["random"], len(state["history"]))
+    restore_random(net, state["random"])
     net.history.extend({**epoch, "batches": []} for epoch in state["history"])
 
 
@@ -152,25 +152,28 @@ def random_of(net: LossNet) -> State:
     """State of all generators that are drawn from."""
     device = torch.device(net.device)
     return {
-        "order": pack_generator(net.train_batches.rng),
+        "order": pack_generator(order_of(net)),
         "torch": torch.get_rng_state(),
-        "device": device.type,
         "on_device": generators_of(device).get_rng_state(*_index(device)),
         "masks": net.generator_.get_state(),
     }
 
 
-def restore_random(net: LossNet, saved: State, n_epochs: int) -> None:
-    """Set all generators; on another kind of device, masks are other ones."""
-    net.train_batches.rng.set_state(unpack_generator(saved["order"]))
+def restore_random(net: LossNet, saved: State) -> None:
+    """Set all generators as they were, on the kind of device that they were on."""
+    order_of(net).set_state(unpack_generator(saved["order"]))
     torch.set_rng_state(saved["torch"])
     device = torch.device(net.device)
-    if saved["device"] == device.type:
-        generators_of(device).set_rng_state(saved["on_device"], *_index(device))
-        net.generator_.set_state(saved["masks"])
-        return
-    entropy = np.random.SeedSequence((net.seed, n_epochs))
-    net.generator_.manual_seed(int(entropy.generate_state(1)[0]))
+    generators_of(device).set_rng_state(saved["on_device"], *_index(device))
+    net.generator_.set_state(saved["masks"])
+
+
+def order_of(net: LossNet) -> np.random.RandomState:
+    """The generator from which the order of the windows is drawn."""
+    rng = net.train_batches.rng
+    if rng is None:
+        raise ValueError("Batches in a fixed order have no state to resume.")
+    return rng
 
 
 def generators_of(device: torch.device) -> Any:
@@ -185,7 +188,7 @@ def _index(device: torch.device) -> tuple[torch.device, ...]:
 
 def pack_generator(rng: np.random.RandomState) -> list[Any]:
     """State of a RandomState as a tensor and plain values."""
-    state = rng.get_state(legacy=True)
+    state: Any = rng.get_state(legacy=True)
     return [state[0], torch.from_numpy(state[1].astype(np.int64)), *state[2:]]
 
 
