@@ -1,20 +1,24 @@
 """Windows in whole batches: never one by one, read while the network is busy."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from .._typing import AnyArray, IntArray
 from ._prefetch import prefetch
 from ._residence import chunk_rows, fill_tensor, free_memory, make_resident
-from ._rows import is_in_memory
+from ._rows import Windows, is_in_memory
 from ._transfer import transfer_to
 
 
-class WindowBatches(Dataset):
+class WindowBatches(Dataset[list[Tensor]]):
     """Paired arrays of windows, fetched a batch at a time, on a device.
 
     Parameters
@@ -56,13 +60,13 @@ class WindowBatches(Dataset):
 
     def __init__(
         self,
-        *arrays,
-        device,
-        dtype=torch.float32,
-        rows=None,
-        groups=None,
-        keep=True,
-    ):
+        *arrays: Windows,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        rows: IntArray | None = None,
+        groups: AnyArray | None = None,
+        keep: bool = True,
+    ) -> None:
         self.arrays = arrays
         self.device = device
         self.rows = np.arange(arrays[0].shape[0]) if rows is None else rows
@@ -70,11 +74,11 @@ class WindowBatches(Dataset):
         self._source = _BatchSource(arrays, device, dtype, keep)
 
     @property
-    def groups(self):
+    def groups(self) -> AnyArray | None:
         """Group of every row that takes part, or None."""
         return None if self._all_groups is None else self._all_groups[self.rows]
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: IntArray) -> Self:
         """The same arrays, of which other rows take part; nothing is copied.
 
         Parameters
@@ -89,13 +93,13 @@ class WindowBatches(Dataset):
         other.rows = rows
         return other
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> list[Tensor]:
         return [batch[0] for batch in self.__getitems__([index])]
 
-    def __getitems__(self, indices):
+    def __getitems__(self, indices: Sequence[int] | IntArray) -> list[Tensor]:
         """Fetch a batch.
 
         Parameters
@@ -108,12 +112,12 @@ class WindowBatches(Dataset):
         """
         return self._source.fetch(self.rows[np.asarray(indices)])
 
-    def stream(self, batches):
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[Tensor]]:
         """Fetch one batch after the other.
 
         Parameters
         ----------
-        batches : sequence of sequences of int
+        batches : sequence of int arrays
 
         Yields
         ------
@@ -131,7 +135,13 @@ class _BatchSource:
         As :class:`WindowBatches`.
     """
 
-    def __init__(self, arrays, device, dtype, keep):
+    def __init__(
+        self,
+        arrays: Sequence[Windows],
+        device: torch.device,
+        dtype: torch.dtype,
+        keep: bool,
+    ) -> None:
         self.arrays = arrays
         self.device = device
         self.dtype = dtype
@@ -139,37 +149,37 @@ class _BatchSource:
         self.transfer = transfer_to(device)
 
     @cached_property
-    def resident(self):
+    def resident(self) -> list[Tensor | None]:
         """The arrays as tensors on the device; None for those that are not."""
         budget = self.budget(self.device)
         return make_resident(self.arrays, self.dtype, budget, self._upload)
 
     @cached_property
-    def away(self):
+    def away(self) -> list[Windows]:
         """The arrays that are not on the device."""
         pairs = zip(self.arrays, self.resident)
         return [array for array, tensor in pairs if tensor is None]
 
-    def fetch(self, rows):
+    def fetch(self, rows: IntArray) -> list[Tensor]:
         """A batch, without reading ahead."""
         sent = self.transfer.send(self.away, rows) if self.away else None
         return self._assemble(sent, rows)
 
-    def stream(self, batches):
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[Tensor]]:
         """Batches of rows, in order; what has to be read is read ahead."""
         at_hand = self.device.type == "cpu" and all(map(is_in_memory, self.away))
         if at_hand or not self.away:
             yield from map(self.fetch, batches)
             return
 
-        def send(rows):
+        def send(rows: IntArray) -> Any:
             return self.transfer.send(self.away, rows)
 
         with closing(prefetch(send, batches)) as sent_batches:
             for rows in batches:
                 yield self._assemble(next(sent_batches), rows)
 
-    def _assemble(self, sent, rows):
+    def _assemble(self, sent: Any, rows: IntArray) -> list[Tensor]:
         """A batch of what was sent, and of rows of what is on the device."""
         received = iter(self.transfer.receive(sent) if sent is not None else ())
         if len(self.away) == len(self.arrays):
@@ -180,11 +190,11 @@ class _BatchSource:
             for tensor in self.resident
         ]
 
-    def _upload(self, array, kept):
+    def _upload(self, array: Windows, kept: torch.dtype) -> Tensor | None:
         """An array as a tensor on the device, read in chunks."""
         chunks = chunk_rows(array.shape)
 
-        def send(rows):
+        def send(rows: IntArray) -> Any:
             return self.transfer.send([array], rows)
 
         with closing(prefetch(send, chunks)) as sent_chunks:
@@ -192,7 +202,8 @@ class _BatchSource:
             return fill_tensor(array.shape, kept, self.device, received)
 
 
-def _no_memory(device):
+def _no_memory(device: torch.device) -> int:
+    """No room for windows on a device."""
     return 0
 
 
@@ -217,24 +228,31 @@ class BatchIterator:
         windows than parts is left out.
     """
 
-    def __init__(self, dataset, batch_size, rng=None, min_batch=1, shard=(0, 1)):
+    def __init__(
+        self,
+        dataset: WindowBatches,
+        batch_size: int,
+        rng: np.random.RandomState | None = None,
+        min_batch: int = 1,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.rng = rng
         self.min_batch = min_batch
         self.shard = shard
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._in_order(np.arange(len(self.dataset))))
 
     @property
-    def full_batch(self):
+    def full_batch(self) -> int:
         """Windows that are given of the largest batch."""
         part, n_parts = self.shard
         largest = max(map(len, self._in_order(np.arange(len(self.dataset)))))
         return len(np.array_split(np.arange(largest), n_parts)[part])
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[Tensor]]:
         n = len(self.dataset)
         if self.rng is None:
             batches = self._in_order(np.arange(n))
@@ -244,7 +262,7 @@ class BatchIterator:
         part, n_parts = self.shard
         return self.dataset.stream([np.array_split(b, n_parts)[part] for b in batches])
 
-    def _in_order(self, order):
+    def _in_order(self, order: IntArray) -> list[IntArray]:
         """Cut an order of rows into batches, each within a group."""
         runs = [order]
         if self.dataset.groups is not None:

@@ -5,16 +5,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .._typing import Float32Array, LazyWindows
+from .._typing import Float32Array
 from ._batches import BatchIterator, WindowBatches
 from ._own_state import own_state
+from ._rows import Windows
 from ._step import Batch
 from ._transfer import transfer_to
 
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 def map_batches(
     function: Callable[..., Tensor],
-    *arrays: NDArray[Any] | LazyWindows,
+    *arrays: Windows,
     device: torch.device,
     batch_size: int,
     module: nn.Module | None = None,

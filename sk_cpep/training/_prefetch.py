@@ -1,12 +1,21 @@
 """Results that are made while the ones before are used."""
 
 from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from threading import Thread
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 PREFETCHED = 2
 
 
-def prefetch(function, jobs, n_prefetched=PREFETCHED):
+def prefetch(
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    n_prefetched: int = PREFETCHED,
+) -> Generator[Result, None, None]:
     """Yield ``function(job)`` of each job, in order, made by a thread beside the caller.
 
     Parameters
@@ -34,9 +43,9 @@ def prefetch(function, jobs, n_prefetched=PREFETCHED):
     not come back. A generator that is closed, dropped or left by an error waits for
     the result in the making, and makes no more.
     """
-    ahead = deque()
+    ahead: deque[_Result[Job, Result]] = deque()
 
-    def begin(job):
+    def begin(job: Job) -> None:
         result = _Result(function, job, ahead[-1] if ahead else None)
         result.start()
         ahead.append(result)
@@ -55,35 +64,38 @@ def prefetch(function, jobs, n_prefetched=PREFETCHED):
             result.join()
 
 
-def _take(ahead):
+def _take(ahead: "deque[_Result[Job, Result]]") -> Result:
     """The oldest result, once it is there."""
     ahead[0].join()
     return ahead.popleft().get()
 
 
-class _Result(Thread):
+class _Result(Thread, Generic[Job, Result]):
     """A thread that calls a function once, after the result before."""
 
-    def __init__(self, function, job, before):
+    def __init__(
+        self, function: Callable[[Job], Result], job: Job, before: Thread | None
+    ) -> None:
         super().__init__(name="sk_cpep prefetch")
-        self.function, self.job, self.before = function, job, before
+        self.work: tuple[Callable[[Job], Result], Job] | None = (function, job)
+        self.before = before
         self.cancelled = False
-        self.value, self.error = None, None
+        self.values: list[Result] = []
+        self.error: BaseException | None = None
 
-    def run(self):
+    def run(self) -> None:
         if self.before is not None:
             self.before.join()
+        work, self.work, self.before = self.work, None, None
         try:
-            if not self.cancelled:
-                self.value = self.function(self.job)
+            if work is not None and not self.cancelled:
+                function, job = work
+                self.values.append(function(job))
         except BaseException as error:
             self.error = error
-        finally:
-            self.function = self.job = self.before = None
 
-    def get(self):
-        value, error = self.value, self.error
-        self.value = self.error = None
+    def get(self) -> Result:
+        error, self.error = self.error, None
         if error is not None:
             raise error
-        return value
+        return self.values.pop()

@@ -1,12 +1,20 @@
 """Rows of windows as arrays of float32, wherever the windows are."""
 
+from typing import TypeAlias
+
 import numpy as np
+
+from .._typing import AnyArray, Float32Array, IntArray, LazyWindows
+
+Windows: TypeAlias = AnyArray | LazyWindows
 
 # The square root of the largest number in float32.
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))
 
 
-def fetch_rows(array, rows, out=None):
+def fetch_rows(
+    array: Windows, rows: IntArray, out: Float32Array | None = None
+) -> Float32Array:
     """Rows of an array-like as a float32 array.
 
     Parameters
@@ -45,7 +53,7 @@ def fetch_rows(array, rows, out=None):
     return _hand_over(batch.astype(np.float32, copy=False), out)
 
 
-def check_magnitude(X, name):
+def check_magnitude(X: AnyArray, name: str) -> None:
     """Refuse finite values that float32 cannot hold or square.
 
     Parameters
@@ -76,24 +84,29 @@ def check_magnitude(X, name):
     )
 
 
-def _fetch_from_memory(array, rows, out):
+def _fetch_from_memory(
+    array: AnyArray, rows: IntArray, out: Float32Array | None
+) -> Float32Array:
+    """Rows of an array in memory."""
     if out is not None and array.dtype == np.float32 and array.flags.c_contiguous:
         # With mode="raise", take makes a copy first.
         return np.take(array, rows, axis=0, out=out, mode="clip")
     return _hand_over(np.asarray(array[rows], dtype=np.float32), out)
 
 
-def _hand_over(batch, out):
+def _hand_over(batch: Float32Array, out: Float32Array | None) -> Float32Array:
+    """A batch, where it is wanted."""
     if out is None:
         return batch
     np.copyto(out, batch)
     return out
 
 
-def is_in_memory(array):
+def is_in_memory(array: Windows) -> bool:
     """Whether rows of an array are there at once: not read, nor mapped from a file."""
     if not isinstance(array, np.ndarray):
         return False
-    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        array = array.base
-    return not isinstance(array, np.memmap)
+    base: object = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return not isinstance(base, np.memmap)

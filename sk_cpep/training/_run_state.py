@@ -24,7 +24,7 @@ def run_state(net: LossNet) -> State:
     ----------
     net : LossNet
         Between two epochs. What is read of it: `module_`, `optimizer_`, `callbacks_`,
-        `history`, `generator_`, `seed` and ``train_batches.rng``.
+        `history`, `generator_`, `order_rng` and `seed`.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def random_of(net: LossNet) -> State:
     """State of all generators that are drawn from."""
     device = torch.device(net.device)
     return {
-        "order": pack_generator(net.train_batches.rng),
+        "order": pack_generator(net.order_rng),
         "torch": torch.get_rng_state(),
         "device": device.type,
         "on_device": generators_of(device).get_rng_state(*_index(device)),
@@ -162,7 +162,7 @@ def random_of(net: LossNet) -> State:
 
 def restore_random(net: LossNet, saved: State, n_epochs: int) -> None:
     """Set all generators; on another kind of device, masks are other ones."""
-    net.train_batches.rng.set_state(unpack_generator(saved["order"]))
+    net.order_rng.set_state(unpack_generator(saved["order"]))
     torch.set_rng_state(saved["torch"])
     device = torch.device(net.device)
     if saved["device"] == device.type:
@@ -185,8 +185,8 @@ def _index(device: torch.device) -> tuple[torch.device, ...]:
 
 def pack_generator(rng: np.random.RandomState) -> list[Any]:
     """State of a RandomState as a tensor and plain values."""
-    state = rng.get_state(legacy=True)
-    return [state[0], torch.from_numpy(state[1].astype(np.int64)), *state[2:]]
+    name, keys, *rest = rng.get_state(legacy=True)
+    return [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
 
 
 def unpack_generator(packed: list[Any]) -> tuple[Any, ...]:
