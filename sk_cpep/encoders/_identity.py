@@ -12,9 +12,11 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn.utils import check_random_state
+from torch import nn
 
 from .._file_identity import stamp
 from ..training import TrainingPlan, fetch_rows, is_in_memory
+from ._persistence import weights_of
 
 FORMAT = 1  # goes up when the same facts come to mean another result
 N_COMPARED = 256
@@ -251,10 +253,26 @@ def plain_value(value: Any) -> Any:
 
 def content_digest(value: Any) -> str | None:
     """Digest of what is pickled of an object; None of what cannot be pickled."""
+    if isinstance(value, nn.Module):
+        value = module_content(value)
     try:
         return str(joblib.hash(value))[:16]
     except (TypeError, AttributeError, pickle.PicklingError):
         return None
+
+
+def module_content(module: nn.Module) -> list[Any]:
+    """Weights of a module and what else its parts hold; pickles of tensors differ."""
+    held_apart = {"_parameters", "_buffers", "_modules"}
+    parts = [
+        (
+            name,
+            type(part).__qualname__,
+            {k: v for k, v in vars(part).items() if k not in held_apart},
+        )
+        for name, part in module.named_modules()
+    ]
+    return [weights_of(module), parts]
 
 
 def seed_fact(random_state: Any, rng: np.random.RandomState) -> Any:

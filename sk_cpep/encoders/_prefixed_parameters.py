@@ -22,13 +22,33 @@ class PrefixedParameters(DeclaredParameters):
         cls.__init__ = init  # type: ignore[method-assign]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; see :meth:`sklearn.base.BaseEstimator.get_params`."""
+        """Parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add those of parameters that are estimators.
+
+        Returns
+        -------
+        params : dict
+        """
         declared: dict[str, Any] = super().get_params(deep)  # type: ignore[misc]
         names = [name for name in vars(self) if name.startswith(self._prefixes)]
         return declared | {name: getattr(self, name) for name in names}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters; see :meth:`sklearn.base.BaseEstimator.set_params`."""
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params
+            Values by name.
+
+        Returns
+        -------
+        self : object
+        """
         own = {k: v for k, v in params.items() if k.startswith(self._prefixes)}
         others = {k: v for k, v in params.items() if k not in own}
         super().set_params(**others)  # type: ignore[misc]
@@ -36,7 +56,18 @@ class PrefixedParameters(DeclaredParameters):
         return self
 
     def parameters_of(self, prefix: str) -> dict[str, Any]:
-        """The parameters that begin with a prefix, without it."""
+        """The parameters that begin with a prefix.
+
+        Parameters
+        ----------
+        prefix : str
+            Such as ``"module__"``.
+
+        Returns
+        -------
+        parameters : dict
+            By their names without the prefix.
+        """
         return {
             name.removeprefix(prefix): value
             for name, value in vars(self).items()

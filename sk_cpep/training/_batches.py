@@ -1,5 +1,7 @@
 """Windows in whole batches: never one by one, read while the network is busy."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
@@ -8,17 +10,16 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from .._typing import AnyArray, IntArray
 from ._prefetch import prefetch
 from ._residence import chunk_rows, fill_tensor, free_memory, make_resident
-from ._rows import Windows, is_in_memory
+from ._rows import is_in_memory
 from ._transfer import transfer_to
 
 
-class WindowBatches(Dataset[list[Tensor]]):
+class WindowBatches(Dataset[list[torch.Tensor]]):
     """Paired arrays of windows, fetched a batch at a time, on a device.
 
     Parameters
@@ -50,8 +51,8 @@ class WindowBatches(Dataset[list[Tensor]]):
     * On a CUDA device, what fits beside the network lives there, the largest arrays
       first. With `dtype` bfloat16 it is float16 where that keeps the values at least
       as well as bfloat16, and so are its batches; else float32.
-    * What does not fit, or is not in memory, is read by a thread while the network
-      is busy with the batch before, up to two batches ahead; on the way to a CUDA
+    * What does not fit, or is not in memory, is prefetched by a thread while the
+      network is busy with the batch before, up to two batches ahead; on the way to a CUDA
       device through pinned memory, by a stream of its own.
     * On the CPU, batches of an array in memory are gathered when they are asked for.
 
@@ -60,7 +61,7 @@ class WindowBatches(Dataset[list[Tensor]]):
 
     def __init__(
         self,
-        *arrays: Windows,
+        *arrays: Any,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         rows: IntArray | None = None,
@@ -96,10 +97,10 @@ class WindowBatches(Dataset[list[Tensor]]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> list[Tensor]:
+    def __getitem__(self, index: int) -> list[torch.Tensor]:
         return [batch[0] for batch in self.__getitems__([index])]
 
-    def __getitems__(self, indices: Sequence[int] | IntArray) -> list[Tensor]:
+    def __getitems__(self, indices: Sequence[int]) -> list[torch.Tensor]:
         """Fetch a batch.
 
         Parameters
@@ -112,12 +113,12 @@ class WindowBatches(Dataset[list[Tensor]]):
         """
         return self._source.fetch(self.rows[np.asarray(indices)])
 
-    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[Tensor]]:
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[torch.Tensor]]:
         """Fetch one batch after the other.
 
         Parameters
         ----------
-        batches : sequence of int arrays
+        batches : sequence of sequences of int
 
         Yields
         ------
@@ -137,7 +138,7 @@ class _BatchSource:
 
     def __init__(
         self,
-        arrays: Sequence[Windows],
+        arrays: Sequence[Any],
         device: torch.device,
         dtype: torch.dtype,
         keep: bool,
@@ -146,27 +147,28 @@ class _BatchSource:
         self.device = device
         self.dtype = dtype
         self.budget = free_memory if keep else _no_memory
-        self.transfer = transfer_to(device)
+        # Of either class, which take back what they have sent themselves.
+        self.transfer: Any = transfer_to(device)
 
     @cached_property
-    def resident(self) -> list[Tensor | None]:
+    def resident(self) -> list[torch.Tensor | None]:
         """The arrays as tensors on the device; None for those that are not."""
         budget = self.budget(self.device)
         return make_resident(self.arrays, self.dtype, budget, self._upload)
 
     @cached_property
-    def away(self) -> list[Windows]:
+    def away(self) -> list[Any]:
         """The arrays that are not on the device."""
         pairs = zip(self.arrays, self.resident)
         return [array for array, tensor in pairs if tensor is None]
 
-    def fetch(self, rows: IntArray) -> list[Tensor]:
-        """A batch, without reading ahead."""
+    def fetch(self, rows: IntArray) -> list[torch.Tensor]:
+        """A batch, without prefetching."""
         sent = self.transfer.send(self.away, rows) if self.away else None
         return self._assemble(sent, rows)
 
-    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[Tensor]]:
-        """Batches of rows, in order; what has to be read is read ahead."""
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[torch.Tensor]]:
+        """Batches of rows, in order; what has to be read is prefetched."""
         at_hand = self.device.type == "cpu" and all(map(is_in_memory, self.away))
         if at_hand or not self.away:
             yield from map(self.fetch, batches)
@@ -179,7 +181,7 @@ class _BatchSource:
             for rows in batches:
                 yield self._assemble(next(sent_batches), rows)
 
-    def _assemble(self, sent: Any, rows: IntArray) -> list[Tensor]:
+    def _assemble(self, sent: Any, rows: IntArray) -> list[torch.Tensor]:
         """A batch of what was sent, and of rows of what is on the device."""
         received = iter(self.transfer.receive(sent) if sent is not None else ())
         if len(self.away) == len(self.arrays):
@@ -190,7 +192,7 @@ class _BatchSource:
             for tensor in self.resident
         ]
 
-    def _upload(self, array: Windows, kept: torch.dtype) -> Tensor | None:
+    def _upload(self, array: Any, kept: torch.dtype) -> torch.Tensor | None:
         """An array as a tensor on the device, read in chunks."""
         chunks = chunk_rows(array.shape)
 
@@ -203,7 +205,7 @@ class _BatchSource:
 
 
 def _no_memory(device: torch.device) -> int:
-    """No room for windows on a device."""
+    """No bytes of a device may be taken."""
     return 0
 
 
@@ -252,7 +254,7 @@ class BatchIterator:
         largest = max(map(len, self._in_order(np.arange(len(self.dataset)))))
         return len(np.array_split(np.arange(largest), n_parts)[part])
 
-    def __iter__(self) -> Iterator[list[Tensor]]:
+    def __iter__(self) -> Iterator[list[torch.Tensor]]:
         n = len(self.dataset)
         if self.rng is None:
             batches = self._in_order(np.arange(n))

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._typing import Float32Array
+from .._typing import AnyArray, Float32Array, LazyWindows
 from ._batches import BatchIterator, WindowBatches
 from ._own_state import own_state
-from ._rows import Windows
 from ._step import Batch
 from ._transfer import transfer_to
 
@@ -27,7 +26,7 @@ _lock = threading.Lock()
 
 def map_batches(
     function: Callable[..., Tensor],
-    *arrays: Windows,
+    *arrays: AnyArray | LazyWindows,
     device: torch.device,
     batch_size: int,
     module: nn.Module | None = None,
@@ -39,7 +38,7 @@ def map_batches(
     On a CPU, parts of a batch are computed on a core each: sums that several threads
     share depend in their last bits on how many windows there are. With ``most=1`` a
     window's result is the same to the bit whatever is computed beside; with more, as
-    long as the library of matrix products adds up a row alike in products of all sizes.
+    long as the library of matrix products adds up a row the same way in all sizes.
     (The number of torch's threads and the batch size on a GPU may change last bits.)
 
     Parameters

@@ -1,5 +1,7 @@
 """Results that are made while the ones before are used."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from threading import Thread
@@ -64,7 +66,7 @@ def prefetch(
             result.join()
 
 
-def _take(ahead: "deque[_Result[Job, Result]]") -> Result:
+def _take(ahead: deque[_Result[Job, Result]]) -> Result:
     """The oldest result, once it is there."""
     ahead[0].join()
     return ahead.popleft().get()
@@ -74,27 +76,32 @@ class _Result(Thread, Generic[Job, Result]):
     """A thread that calls a function once, after the result before."""
 
     def __init__(
-        self, function: Callable[[Job], Result], job: Job, before: Thread | None
+        self,
+        function: Callable[[Job], Result],
+        job: Job,
+        before: _Result[Job, Result] | None,
     ) -> None:
         super().__init__(name="sk_cpep prefetch")
-        self.work: tuple[Callable[[Job], Result], Job] | None = (function, job)
+        self.work: tuple[Callable[[Job], Result], Job] | None = function, job
         self.before = before
         self.cancelled = False
         self.values: list[Result] = []
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        """Wait for the result before, then make this one."""
         if self.before is not None:
             self.before.join()
         work, self.work, self.before = self.work, None, None
         try:
-            if work is not None and not self.cancelled:
+            if not self.cancelled and work is not None:
                 function, job = work
                 self.values.append(function(job))
         except BaseException as error:
             self.error = error
 
     def get(self) -> Result:
+        """The result, which is given up here."""
         error, self.error = self.error, None
         if error is not None:
             raise error

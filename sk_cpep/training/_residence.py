@@ -1,17 +1,15 @@
 """Which windows live on the device while a network trains, and as what."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .._typing import IntArray
-from ._rows import Windows
-
-Upload: TypeAlias = Callable[[Windows, torch.dtype], Tensor | None]
 
 RESERVE_BYTES = 2**32
 RESERVE_SHARE = 0.25
@@ -23,8 +21,11 @@ _MAX_COARSE = 1e-3
 
 
 def make_resident(
-    arrays: Sequence[Windows], dtype: torch.dtype, budget: int, upload: Upload
-) -> list[Tensor | None]:
+    arrays: Sequence[Any],
+    dtype: torch.dtype,
+    budget: int,
+    upload: Callable[[Any, torch.dtype], torch.Tensor | None],
+) -> list[torch.Tensor | None]:
     """Put what fits on the device, the largest first.
 
     Parameters
@@ -48,7 +49,7 @@ def make_resident(
     resident : list of tensor or None, one an array
         None is an array that stays where it is.
     """
-    resident: list[Tensor | None] = [None] * len(arrays)
+    resident: list[torch.Tensor | None] = [None] * len(arrays)
     sizes = [math.prod(array.shape) for array in arrays]
     for number in np.argsort(sizes, kind="stable")[::-1].tolist():
         for kept in kinds(arrays[number], dtype):
@@ -59,14 +60,14 @@ def make_resident(
     return resident
 
 
-def kinds(array: Windows, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
+def kinds(array: Any, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
     """Types that an array may be kept as; embeddings, (n, D), are never rounded."""
     if dtype == torch.bfloat16 and len(array.shape) == 3:
         return torch.float16, torch.float32
     return (torch.float32,)
 
 
-def float16_suffices(x: Tensor) -> bool:
+def float16_suffices(x: torch.Tensor) -> bool:
     """Whether float16 keeps values at least as well as bfloat16 computes with them.
 
     Float16 has three bits of mantissa more than bfloat16, but fewer exponents: it
@@ -119,8 +120,8 @@ def fill_tensor(
     shape: tuple[int, ...],
     dtype: torch.dtype,
     device: torch.device,
-    chunks: Iterable[Tensor],
-) -> Tensor | None:
+    chunks: Iterable[torch.Tensor],
+) -> torch.Tensor | None:
     """Make a tensor of chunks that come one after the other.
 
     Parameters

@@ -1,19 +1,19 @@
 """Rows of windows as arrays of float32, wherever the windows are."""
 
-from typing import TypeAlias
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
-from .._typing import AnyArray, Float32Array, IntArray, LazyWindows
-
-Windows: TypeAlias = AnyArray | LazyWindows
+from .._typing import AnyArray, Float32Array, IntArray
 
 # The square root of the largest number in float32.
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))
 
 
 def fetch_rows(
-    array: Windows, rows: IntArray, out: Float32Array | None = None
+    array: Any, rows: IntArray, out: Float32Array | None = None
 ) -> Float32Array:
     """Rows of an array-like as a float32 array.
 
@@ -38,7 +38,10 @@ def fetch_rows(
     """
     if isinstance(array, np.ndarray):
         return _fetch_from_memory(array, rows, out)
-    if hasattr(array, "__getitems__"):
+    if out is not None and hasattr(array, "read_into"):
+        array.read_into(rows, out)
+        batch = out
+    elif hasattr(array, "__getitems__"):
         batch = np.asarray(array.__getitems__(rows))
     else:  # in order, which is all that h5py datasets take
         order = np.argsort(rows)
@@ -50,7 +53,9 @@ def fetch_rows(
             "batch do. Drop those windows, or interpolate the gaps, before fitting."
         )
     check_magnitude(batch, "Input")
-    return _hand_over(batch.astype(np.float32, copy=False), out)
+    return (
+        batch if batch is out else _hand_over(batch.astype(np.float32, copy=False), out)
+    )
 
 
 def check_magnitude(X: AnyArray, name: str) -> None:
@@ -87,26 +92,26 @@ def check_magnitude(X: AnyArray, name: str) -> None:
 def _fetch_from_memory(
     array: AnyArray, rows: IntArray, out: Float32Array | None
 ) -> Float32Array:
-    """Rows of an array in memory."""
+    """Rows of an array in memory, into `out` if it is given."""
     if out is not None and array.dtype == np.float32 and array.flags.c_contiguous:
         # With mode="raise", take makes a copy first.
-        return np.take(array, rows, axis=0, out=out, mode="clip")
+        np.take(array, rows, axis=0, out=out, mode="clip")
+        return out
     return _hand_over(np.asarray(array[rows], dtype=np.float32), out)
 
 
 def _hand_over(batch: Float32Array, out: Float32Array | None) -> Float32Array:
-    """A batch, where it is wanted."""
+    """A batch, copied to `out` if that is given."""
     if out is None:
         return batch
     np.copyto(out, batch)
     return out
 
 
-def is_in_memory(array: Windows) -> bool:
+def is_in_memory(array: object) -> bool:
     """Whether rows of an array are there at once: not read, nor mapped from a file."""
     if not isinstance(array, np.ndarray):
         return False
-    base: object = array
-    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
-        base = base.base
-    return not isinstance(base, np.memmap)
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return not isinstance(array, np.memmap)

@@ -9,7 +9,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from .._typing import AnyArray, IntArray
+from .._typing import AnyArray, IntArray, LazyWindows
 from ._batches import BatchIterator, WindowBatches
 from ._callbacks import (
     FiniteLoss,
@@ -23,7 +23,7 @@ from ._checkpoint import Checkpoint, SaveEpoch
 from ._net import LossNet
 from ._own_state import own_state
 from ._plan import TrainingPlan
-from ._rows import Windows, is_in_memory
+from ._rows import is_in_memory
 
 logger = logging.getLogger("sk_cpep")
 
@@ -32,7 +32,7 @@ EpochRecord = dict[str, float]
 
 def train(
     module: nn.Module,
-    arrays: Sequence[Windows],
+    arrays: Sequence[AnyArray | LazyWindows],
     plan: TrainingPlan,
     *,
     rng: np.random.RandomState,
@@ -189,7 +189,7 @@ def _callbacks(
 
 def _log_beginning(
     description: str,
-    arrays: Sequence[Windows],
+    arrays: Sequence[AnyArray | LazyWindows],
     plan: TrainingPlan,
     n_batches: int,
 ) -> None:

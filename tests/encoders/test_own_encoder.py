@@ -154,7 +154,7 @@ def test_killed_and_resumed(windows, tmp_path):
     parameters = dict(emg_encoder=encoder, loss=LearnedMargin, run_dir=tmp_path)
     whole = setup("pretrained", **parameters | {"run_dir": None}).fit(X, P)
     for target in ("emg_encoder__callbacks", "callbacks"):
-        killed = setup("pretrained", **parameters)
+        killed = clone(setup("pretrained", **parameters))
         killed.set_params(**{target: [CutAfter(1, kill=True)]})
         script = tmp_path / "fit.pickle"
         script.write_bytes(pickle.dumps((killed, X, P)))

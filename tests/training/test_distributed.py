@@ -155,8 +155,8 @@ def test_everyone_embeds_all_that_it_is_given(results):
 @needs_gloo
 def test_without_a_seed_the_first_process_draws_for_all(results):
     fits, of_numpy, of_given = zip(*results["unseeded"])
-    for alike in zip(*fits):
-        assert_same(alike)
+    for fit in zip(*fits):
+        assert_same(fit)
     others = [np.random.RandomState(rank) for rank in range(1, len(fits))]
     assert list(of_numpy[1:]) == [other.normal() for other in others]
     assert len(set(of_given)) == 1

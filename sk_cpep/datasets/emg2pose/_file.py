@@ -2,12 +2,16 @@
 
 import math
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from ..._typing import AnyArray, BoolArray, Float32Array, Float64Array, PathLike
 from .._valid_runs import valid_runs
 from ._format import TIMESERIES, TIMESERIES_DTYPE
 
@@ -33,15 +37,15 @@ class RecordingIndex:
     """
 
     n_times: int
-    runs: np.ndarray
+    runs: NDArray[np.int64]
 
     @property
-    def n_failed(self):
+    def n_failed(self) -> int:
         """Samples at which inverse kinematics failed."""
         return self.n_times - int(np.diff(self.runs, axis=1).sum())
 
 
-def index_recording(path):
+def index_recording(path: PathLike) -> RecordingIndex:
     """Read a recording once from end to end, and find its valid samples.
 
     Parameters
@@ -70,7 +74,9 @@ def index_recording(path):
     return RecordingIndex(n_times, valid_runs(np.concatenate(valid)))
 
 
-def read_recording(path):
+def read_recording(
+    path: PathLike,
+) -> tuple[Float32Array, Float64Array, NDArray[np.int64]]:
     """A whole recording.
 
     Parameters
@@ -103,7 +109,7 @@ def read_recording(path):
 
 
 @contextmanager
-def open_timeseries(path):
+def open_timeseries(path: PathLike) -> Iterator[h5py.Dataset]:
     """Open a recording and check its layout, but no values.
 
     Parameters
@@ -119,14 +125,12 @@ def open_timeseries(path):
     FileNotFoundError, ValueError
         If there is no such file, or it is no recording of emg2pose.
     """
-    file = open_file(path)
-    try:
+    with open_file(path) as file:
         yield find_timeseries(file, path)
-    finally:
-        file.close()
 
 
-def open_file(path):
+def open_file(path: PathLike) -> h5py.File:
+    """Open a file, which has to be HDF5."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path} does not exist, or is no file.")
     try:
@@ -140,61 +144,61 @@ def open_file(path):
         ) from error
 
 
-@dataclass
-class _Layout:
-    """How a dataset is stored."""
-
-    dtype: np.dtype
-    plain_floats: bool
-    shape: tuple
-    elsewhere: bool
-    chunk_bytes: int
-    unit: str
-    stored: int
-    expected: int
-
-
-def find_timeseries(file, path):
+def find_timeseries(file: h5py.File, path: PathLike) -> h5py.Dataset:
     """The dataset of samples of an open file, with its layout checked."""
     try:
         series = file.get(TIMESERIES)
-        layout = _layout(series) if isinstance(series, h5py.Dataset) else None
-    except Exception as error:
-        raise ValueError(f"{path} is damaged: {_reason(error)}. {AGAIN}") from error
-    if layout is None:
-        raise ValueError(
-            f"{path} has no dataset {TIMESERIES!r}; is this a recording of emg2pose?"
-        )
-    _check_layout(layout, path)
+        if isinstance(series, h5py.Dataset):
+            fault = _layout_fault(series)
+        else:
+            fault = f"has no dataset {TIMESERIES!r}; is this a recording of emg2pose?"
+    except Exception as error:  # h5py has no error class of its own
+        fault = f"is damaged: {_reason(error)}. {AGAIN}"
+    if fault is not None:
+        raise ValueError(f"{path} {fault}")
     return series
 
 
-def _layout(series):
+def _layout_fault(series: h5py.Dataset) -> str | None:
+    """How a dataset is not stored as emg2pose's, with all samples in the file.
+
+    HDF5 reads zeros where samples were never written.
+    """
     dtype, shape, chunks = series.dtype, series.shape or (), series.chunks
-    common = {
-        "dtype": dtype,
-        "plain_floats": _has_plain_floats(series.id.get_type()),
-        "shape": shape,
-        "elsewhere": bool(series.external) or series.is_virtual,
-    }
-    if chunks is None:
-        return _Layout(
-            **common,
-            chunk_bytes=0,
-            unit="bytes",
-            stored=series.id.get_storage_size(),
-            expected=math.prod(shape) * dtype.itemsize,
+    if dtype != TIMESERIES_DTYPE:
+        return (
+            f"is no recording of emg2pose: {TIMESERIES!r} holds {_describe(dtype)}, "
+            f"expected {_describe(TIMESERIES_DTYPE)}."
         )
-    return _Layout(
-        **common,
-        chunk_bytes=math.prod(chunks) * dtype.itemsize,
-        unit="chunks",
-        stored=series.id.get_num_chunks(),
-        expected=math.prod(math.ceil(n / c) for n, c in zip(shape, chunks)),
-    )
+    if not _has_plain_floats(series.id.get_type()):
+        return f"is damaged: the floats of {TIMESERIES!r} are not IEEE's. {AGAIN}"
+    if len(shape) != 1 or not shape[0]:
+        return (
+            f"is damaged: {TIMESERIES!r} has shape {shape}, expected (n_times,) with at "
+            f"least one sample. {AGAIN}"
+        )
+    if series.external or series.is_virtual:
+        return (
+            f"is no file of emg2pose: {TIMESERIES!r} is stored in other files, which "
+            "emg2pose's never is."
+        )
+    if chunks is None:
+        unit, stored = "bytes", series.id.get_storage_size()
+        expected = shape[0] * dtype.itemsize
+    else:
+        if chunks[0] * dtype.itemsize > _MAX_CHUNK:
+            return f"is damaged: chunks of {chunks[0] * dtype.itemsize} bytes. {AGAIN}"
+        unit, stored = "chunks", series.id.get_num_chunks()
+        expected = math.ceil(shape[0] / chunks[0])
+    if stored != expected:
+        return (
+            f"is damaged: {stored} of {expected} {unit} of {TIMESERIES!r} are there. "
+            f"{AGAIN}"
+        )
+    return None
 
 
-def _has_plain_floats(kind):
+def _has_plain_floats(kind: h5py.h5t.TypeID) -> bool:
     """Whether all fields are IEEE floats, which NumPy's dtype does not show."""
     if not isinstance(kind, h5py.h5t.TypeCompoundID):
         return False
@@ -206,52 +210,18 @@ def _has_plain_floats(kind):
     return all(any(base.equal(float_) for float_ in plain) for base in bases)
 
 
-def _check_layout(layout, path):
-    """Refuse other types than emg2pose's, and samples that are not in the file.
-
-    HDF5 reads zeros where samples were never written.
-    """
-    if layout.dtype != TIMESERIES_DTYPE:
-        raise ValueError(
-            f"{path}: {TIMESERIES!r} holds {_describe(layout.dtype)}, expected "
-            f"{_describe(TIMESERIES_DTYPE)}; is this a recording of emg2pose?"
-        )
-    if not layout.plain_floats:
-        raise ValueError(
-            f"{path} is damaged: the floats of {TIMESERIES!r} are not IEEE's. {AGAIN}"
-        )
-    if len(layout.shape) != 1 or not layout.shape[0]:
-        raise ValueError(
-            f"{path}: {TIMESERIES!r} has shape {layout.shape}, expected (n_times,) with "
-            f"at least one sample. {AGAIN}"
-        )
-    if layout.elsewhere:
-        raise ValueError(
-            f"{path}: {TIMESERIES!r} is stored in other files; emg2pose's never is."
-        )
-    if layout.chunk_bytes > _MAX_CHUNK:
-        raise ValueError(
-            f"{path} is damaged: chunks of {layout.chunk_bytes} bytes. {AGAIN}"
-        )
-    if layout.stored != layout.expected:
-        raise ValueError(
-            f"{path}: {layout.stored} of {layout.expected} {layout.unit} of "
-            f"{TIMESERIES!r} are there. {AGAIN}"
-        )
-
-
-def _describe(dtype):
+def _describe(dtype: np.dtype[Any]) -> str:
     if dtype.names is None:
         return str(dtype)
     fields = (f"{name} {dtype[name]}" for name in dtype.names)
     return f"{', '.join(fields)} ({dtype.itemsize} bytes a sample)"
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def read_rows(series, path, start, stop):
+def read_rows(series: h5py.Dataset, path: PathLike, start: int, stop: int) -> AnyArray:
     """Rows of a dataset, (stop - start,) of TIMESERIES_DTYPE."""
     try:
         return series[start:stop]
@@ -261,12 +231,12 @@ def read_rows(series, path, start, stop):
         ) from error
 
 
-def _succeeded(rows):
+def _succeeded(rows: AnyArray) -> BoolArray:
     """Where inverse kinematics did not fail, (n_times,) bool."""
     return (np.abs(rows["joint_angles"]) > _FAILED).any(axis=1)
 
 
-def _check_rows(rows, path, start, clock):
+def _check_rows(rows: AnyArray, path: PathLike, start: int, clock: float) -> float:
     """Refuse impossible values; return the time of the last row, in seconds."""
     for name, limit in _IMPLAUSIBLE.items():
         possible = np.abs(rows[name]) <= limit  # False for NaN
@@ -284,4 +254,4 @@ def _check_rows(rows, path, start, clock):
             f"{path}: time runs backwards or is not finite at sample "
             f"{start + np.argmin(forward)}. {AGAIN}"
         )
-    return times[-1]
+    return float(times[-1])

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._tables import read_table
+
 SFREQ = 2000.0
 N_CHANNELS = 16
 N_JOINTS = 20
@@ -40,7 +42,7 @@ METADATA_DTYPE = np.dtype(
         ("generalization", object),
     ]
 )
-METADATA_COLUMNS = METADATA_DTYPE.names
+METADATA_COLUMNS = METADATA_DTYPE.names or ()
 
 TIMESERIES = "emg2pose/timeseries"
 TIMESERIES_DTYPE = np.dtype(
@@ -53,47 +55,18 @@ TIMESERIES_DTYPE = np.dtype(
 
 SIDES = ("left", "right")
 SPLITS = ("train", "val", "test")
-GENERALIZATIONS = ("none", "user", "stage", "user_stage")
+# (held-out user, held-out stage) by how a model generalises that meets them.
+HELD_OUT = {
+    "none": (False, False),
+    "user": (True, False),
+    "stage": (False, True),
+    "user_stage": (True, True),
+}
+GENERALIZATIONS = tuple(HELD_OUT)
 
-STAGES = (
-    "AllFingerPinchesThumbSwipeThumbRotate",
-    "CoffeePanicPete",
-    "CountingUpDownFaceSideAway",
-    "CountingUpDownFingerWigglingSpreading",
-    "DoorknobFingerGraspFistGrab",
-    "FastPongFronthandBackhandThrowing",
-    "FingerAbductionSeries",
-    "FingerFreeform",
-    "FingerPinchesSingleFingerPinchesMultiple",
-    "FingerTouchPalmClapmrburns",
-    "FingerWigglingSpreading",
-    "GraspPunchCloseFar",
-    "HandClawGraspFlicks",
-    "HandDeskSeparateClaspedChest",
-    "HandOverHandAllFingerPinchesThumbSwipeThumbRotate",
-    "HandOverHandCountingUpDownFingerWigglingSpreading",
-    "HookEmHornsOKScissors",
-    "IndexPinchesMiddlePinchesThumbswipes",
-    "IndividualFingerPointingSnap",
-    "OneHandedFreeStyle",
-    "PlayBlocksChess",
-    "PokeDrawPinchRotateclosefar",
-    "PokePinchCloseFar",
-    "ShakaVulcanPeace",
-    "ThumbsSwipesWholeHand",
-    "ThumbsUpDownThumbRotationsCWCCWP",
-    "TwoHandedFreeStyle",
-    "WristFlexionAbduction",
-    "unconstrained",
-)
-HELD_OUT_STAGES = (
-    "CountingUpDownFaceSideAway",
-    "CountingUpDownFingerWigglingSpreading",
-    "FingerFreeform",
-    "HandOverHandCountingUpDownFingerWigglingSpreading",
-    "HookEmHornsOKScissors",
-    "ShakaVulcanPeace",
-)
+_STAGES = read_table(__package__, "stages.toml")
+STAGES: tuple[str, ...] = tuple(_STAGES["all"])
+HELD_OUT_STAGES: tuple[str, ...] = tuple(_STAGES["held_out"])
 
 # (split, generalization): (files, users, stages). No other pair was published.
 PUBLISHED_COUNTS = {

@@ -1,18 +1,32 @@
 """The index of emg2pose: where each recording's valid samples are."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
 
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from ._file import index_recording
+from ..._typing import AnyArray, IntArray, PathLike
+from ._file import RecordingIndex, index_recording
 from ._format import METADATA_FILE
 from ._index_cache import IndexCache
 from ._metadata import recording_path
 from ._source import OPEN_FILES
+from ._windows import Skipped
 
 
-def index_recordings(root, metadata, rows, *, on_error, n_jobs, verbose, cache=None):
+def index_recordings(
+    root: PathLike,
+    metadata: AnyArray,
+    rows: IntArray,
+    *,
+    on_error: str,
+    n_jobs: int | None,
+    verbose: int,
+    cache: PathLike | None = None,
+) -> tuple[dict[int, RecordingIndex], list[Skipped]]:
     """Read recordings from end to end, and find their valid samples.
 
     Parameters
@@ -43,39 +57,41 @@ def index_recordings(root, metadata, rows, *, on_error, n_jobs, verbose, cache=N
     skipped : list of dict
         `row`, `filename` and `reason` of the others.
     """
-    OPEN_FILES.close()  # HDF5 would go on with what it knows of an open file
+    OPEN_FILES.close()  # HDF5 would keep to what it knows of an open file
     failures = _missing(root, metadata, rows, on_error)
     paths = {
-        int(row): str(recording_path(root, metadata["filename"][row]))
-        for row in rows
+        row: str(recording_path(root, metadata["filename"][row]))
+        for row in rows.tolist()
         if row not in failures
     }
-    with IndexCache(cache) as known:
-        found = {row: known.get(path) for row, path in paths.items()}
-        unknown = [row for row, index in found.items() if index is None]
-        scans = _scan([paths[row] for row in unknown], on_error, n_jobs, verbose)
+    with IndexCache(cache) as kept:
+        known = {row: kept.get(path) for row, path in paths.items()}
+        unknown = {row: paths[row] for row, index in known.items() if index is None}
+        scans = _scan(list(unknown.values()), on_error, n_jobs, verbose)
         for result, row in zip(scans, unknown):
             if isinstance(result, str):
                 failures[row] = result
-                del found[row]
             else:
-                found[row] = result
-                known.put(paths[row], result)
-    skipped = [
+                known[row] = result
+                kept.put(paths[row], result)
+    indices = {row: index for row, index in known.items() if index is not None}
+    skipped: list[Skipped] = [
         {"row": row, "filename": metadata["filename"][row], "reason": failures[row]}
         for row in sorted(failures)
     ]
-    return found, skipped
+    return indices, skipped
 
 
-def _missing(root, metadata, rows, on_error):
+def _missing(
+    root: PathLike, metadata: AnyArray, rows: IntArray, on_error: str
+) -> dict[int, str]:
     """Reason by row, of rows without a file."""
     present = set(os.listdir(root))
     missing = {}
-    for row in rows:
+    for row in rows.tolist():
         path = recording_path(root, metadata["filename"][row])
         if path.name not in present:
-            missing[int(row)] = f"{path} does not exist."
+            missing[row] = f"{path} does not exist."
     if missing and on_error == "raise":
         row = next(iter(missing))
         raise FileNotFoundError(
@@ -86,7 +102,9 @@ def _missing(root, metadata, rows, on_error):
     return missing
 
 
-def _scan(paths, on_error, n_jobs, verbose):
+def _scan(
+    paths: list[str], on_error: str, n_jobs: int | None, verbose: int
+) -> Iterator[RecordingIndex | str]:
     """Index of each recording, or the reason why there is none, in order."""
     if not paths:
         return
@@ -96,7 +114,7 @@ def _scan(paths, on_error, n_jobs, verbose):
     yield from tqdm(results, "Indexing", len(paths), unit="file", disable=hidden)
 
 
-def _index(path, on_error):
+def _index(path: str, on_error: str) -> RecordingIndex | str:
     """Index of a recording, or the reason why there is none."""
     try:
         return index_recording(path)

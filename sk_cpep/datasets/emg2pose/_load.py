@@ -1,34 +1,35 @@
 """The loader of emg2pose: wristband EMG and the hand's joint angles."""
 
+from __future__ import annotations
+
 import os
 from numbers import Integral
 from pathlib import Path
 
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import StrOptions, validate_params
 
+from ..._typing import PathLike
 from .._window_array import WindowArray
 from ._format import SFREQ
 from ._index import index_recordings
 from ._metadata import read_emg2pose_metadata
 from ._source import RecordingSource
-from ._windows import emg2pose_bunch, plan_windows, select_recordings
-
-_COUNT = Interval(Integral, 1, 2**53, closed="both")
-_CHOICE = [None, str, "array-like"]
+from ._windows import (
+    COUNT,
+    PARAMETER_CONSTRAINTS,
+    Choice,
+    emg2pose_bunch,
+    plan_windows,
+    select_recordings,
+)
 
 
 @validate_params(
-    {
+    PARAMETER_CONSTRAINTS
+    | {
         "root": [str, os.PathLike],
-        "split": _CHOICE,
-        "generalization": _CHOICE,
-        "stages": _CHOICE,
-        "users": _CHOICE,
-        "sides": _CHOICE,
-        "size": [_COUNT],
-        "stride": [_COUNT, None],
-        "pose_stride": [_COUNT],
-        "reference_windows": ["boolean"],
+        "pose_stride": [COUNT],
         "on_error": [StrOptions({"raise", "skip"})],
         "cache": [str, os.PathLike, None],
         "n_jobs": [Integral, None],
@@ -37,22 +38,22 @@ _CHOICE = [None, str, "array-like"]
     prefer_skip_nested_validation=True,
 )
 def load_emg2pose(
-    root,
+    root: PathLike,
     *,
-    split=None,
-    generalization=None,
-    stages=None,
-    users=None,
-    sides=None,
-    size=4000,
-    stride=None,
-    pose_stride=1,
-    reference_windows=False,
-    on_error="raise",
-    cache=None,
-    n_jobs=None,
-    verbose=0,
-):
+    split: Choice = None,
+    generalization: Choice = None,
+    stages: Choice = None,
+    users: Choice = None,
+    sides: Choice = None,
+    size: int = 4000,
+    stride: int | None = None,
+    pose_stride: int = 1,
+    reference_windows: bool = False,
+    on_error: str = "raise",
+    cache: PathLike | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Bunch:
     """Read emg2pose: wristband EMG and joint angles of the hand [1]_.
 
     Every selected file is read once from end to end, to find where inverse
@@ -187,14 +188,8 @@ def load_emg2pose(
     """
     root = Path(root)
     table = read_emg2pose_metadata(root)
-    rows = select_recordings(
-        table,
-        split=split,
-        generalization=generalization,
-        stages=stages,
-        users=users,
-        sides=sides,
-    )
+    asked = dict(generalization=generalization, stages=stages, users=users, sides=sides)
+    rows = select_recordings(table, split=split, **asked)
     found, skipped = index_recordings(
         root,
         table,
@@ -217,14 +212,15 @@ def load_emg2pose(
         stride,
         reference_windows,
     )
-    emg = _on_disk(root, metadata, windows, "emg", size)
-    pose = _on_disk(root, metadata, windows, "joint_angles", size, pose_stride)
+    emg, pose = (
+        WindowArray(
+            RecordingSource(root, metadata["filename"], field, step),
+            windows["recording"],
+            windows["start"],
+            -(-size // step),
+        )
+        for field, step in (("emg", 1), ("joint_angles", pose_stride))
+    )
     return emg2pose_bunch(
         emg, pose, windows, recordings, metadata, skipped, SFREQ / pose_stride
     )
-
-
-def _on_disk(root, metadata, windows, field, size, step=1):
-    source = RecordingSource(root, metadata["filename"], field, step)
-    n_times = -(-size // step)
-    return WindowArray(source, windows["recording"], windows["start"], n_times)

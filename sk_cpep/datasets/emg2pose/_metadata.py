@@ -1,14 +1,19 @@
 """The metadata table of emg2pose: who recorded what, and in which split."""
 
+from __future__ import annotations
+
 import csv
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ..._typing import AnyArray, PathLike
 from ._format import (
     GENERALIZATIONS,
+    HELD_OUT,
     HELD_OUT_STAGES,
     METADATA_COLUMNS,
     METADATA_DTYPE,
@@ -26,16 +31,10 @@ _CHOICES = {
     "split": SPLITS,
     "generalization": GENERALIZATIONS,
 }
-_HELD_OUT = {  # generalization: (held_out_user, held_out_stage)
-    "none": (False, False),
-    "user": (True, False),
-    "stage": (False, True),
-    "user_stage": (True, True),
-}
 _AGAIN = "Take the published table as it is."
 
 
-def recording_path(root, filename):
+def recording_path(root: PathLike, filename: str) -> Path:
     """Path of a recording's file.
 
     Parameters
@@ -53,7 +52,7 @@ def recording_path(root, filename):
     return Path(root) / f"{filename}.hdf5"
 
 
-def read_emg2pose_metadata(root):
+def read_emg2pose_metadata(root: PathLike) -> AnyArray:
     """Read and check the metadata table of emg2pose.
 
     Parameters
@@ -116,17 +115,22 @@ def read_emg2pose_metadata(root):
     path = _find_table(Path(root))
     header, rows, lines = _read_cells(path)
     _check_columns(path, header)
+
+    def place(row: int) -> str:
+        return f"{path}, row {row} (line {lines[row]})"
+
     metadata = np.empty(len(rows), METADATA_DTYPE)
     for row, cells in enumerate(rows):
-        metadata[row] = _parse_row(_Place(path, row, lines), header, cells)
-    places = [_Place(path, row, lines) for row in range(len(rows))]
-    _check_unique(metadata, places)
-    _check_flags(metadata, places)
-    _check_users(metadata, places)
+        try:
+            metadata[row] = _parse_row(header, cells)
+        except ValueError as error:
+            raise ValueError(f"{place(row)}: {error} {_AGAIN}") from None
+    for row, fault in _contradictions(metadata):
+        raise ValueError(f"{place(row)}: {fault} {_AGAIN}")
     return metadata
 
 
-def check_published_counts(metadata):
+def check_published_counts(metadata: AnyArray) -> None:
     """Compare a metadata table with the counts published for emg2pose.
 
     Parameters
@@ -159,7 +163,7 @@ def check_published_counts(metadata):
         )
 
 
-def _published(metadata):
+def _published(metadata: AnyArray) -> Iterator[tuple[str, dict[str, int], AnyArray]]:
     """(name, published counts, rows) of the whole table and of each of its parts."""
     yield "all", PUBLISHED_TOTALS, metadata
     for (split, generalization), counts in PUBLISHED_COUNTS.items():
@@ -169,22 +173,13 @@ def _published(metadata):
         yield f"{split}/{generalization}", expected, metadata[part]
 
 
-def _counts(rows):
+def _counts(rows: AnyArray) -> tuple[int, int, int]:
     """Numbers of files, users and stages."""
     return len(rows), len(set(rows["user"])), len(set(rows["stage"]))
 
 
-class _Place:
-    """Where in the table a row stands, for messages."""
-
-    def __init__(self, path, row, lines):
-        self.path, self.row, self.line = path, row, lines[row]
-
-    def __str__(self):
-        return f"{self.path}, row {self.row} (line {self.line})"
-
-
-def _find_table(root):
+def _find_table(root: Path) -> Path:
+    """Path of the metadata table in a folder."""
     path = root / METADATA_FILE
     if path.is_file():
         return path
@@ -200,13 +195,14 @@ def _find_table(root):
     )
 
 
-def _read_cells(path):
+def _read_cells(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     """Header, rows of cells and the line that each row ends on."""
-    rows, lines = [], []
+    rows: list[list[str]] = []
+    lines: list[int] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            header = next(reader, [])
+            header: list[str] = next(reader, [])
             for cells in reader:
                 if cells:
                     rows.append(cells)
@@ -221,7 +217,8 @@ def _read_cells(path):
     return header, rows, lines
 
 
-def _check_columns(path, header):
+def _check_columns(path: Path, header: list[str]) -> None:
+    """Refuse columns that are missing, unknown or named twice."""
     missing = [name for name in METADATA_COLUMNS if name not in header]
     unknown = [name for name in header if name not in METADATA_COLUMNS]
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -234,114 +231,100 @@ def _check_columns(path, header):
         )
 
 
-def _parse_row(place, header, cells):
+def _parse_row(header: list[str], cells: list[str]) -> tuple[str | float | bool, ...]:
+    """Values of a row in the order of `METADATA_COLUMNS`."""
     if len(cells) != len(header):
-        raise ValueError(
-            f"{place} has {len(cells)} values, expected {len(header)}. {_AGAIN}"
-        )
-    values = dict(zip(header, cells))
-    row = tuple(_parse(place, name, values[name]) for name in METADATA_COLUMNS)
-    start, end = row[3:5]
+        raise ValueError(f"it has {len(cells)} values, expected {len(header)}.")
+    texts = dict(zip(header, cells))
+    values = {name: _parse(name, texts[name]) for name in METADATA_COLUMNS}
+    start, end = float(values["start"]), float(values["end"])
     if end < start:
-        raise ValueError(f"{place}: end={end} lies before start={start}. {_AGAIN}")
-    return row
+        raise ValueError(f"end={end} lies before start={start}.")
+    return tuple(values.values())
 
 
-def _parse(place, name, text):
+def _parse(name: str, text: str) -> str | float | bool:
     """A value of the column `name`."""
     kind = METADATA_DTYPE[name].kind
     if kind == "f":
-        return _parse_time(place, name, text)
+        return _parse_time(name, text)
     if kind == "b":
-        return _parse_flag(place, name, text)
+        if text not in {"True", "False"}:
+            raise ValueError(f"{name}={text!r}, expected 'True' or 'False'.")
+        return text == "True"
     if name in _CHOICES and text not in _CHOICES[name]:
         raise ValueError(
-            f"{place}: {name}={text!r} is unknown, expected one of "
-            f"{list(_CHOICES[name])}. {_AGAIN}"
+            f"{name}={text!r} is unknown, expected one of {list(_CHOICES[name])}."
         )
     if not text and name != "moving_hand":
-        raise ValueError(f"{place}: {name} is empty. {_AGAIN}")
+        raise ValueError(f"{name} is empty.")
     if name == "filename" and (text in {".", ".."} or set(text) & set("/\\\0")):
         raise ValueError(
-            f"{place}: filename={text!r} is no file name; the files lie beside the "
-            "table, without subfolders."
+            f"filename={text!r} is no file name; the files lie beside the table, "
+            "without subfolders."
         )
     return sys.intern(text)
 
 
-def _parse_time(place, name, text):
+def _parse_time(name: str, text: str) -> float:
+    """Seconds, which have to be finite."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(
-            f"{place}: {name}={text!r} is no time in seconds. {_AGAIN}"
-        ) from None
+        raise ValueError(f"{name}={text!r} is no time in seconds.")
     return value
 
 
-def _parse_flag(place, name, text):
-    if text not in {"True", "False"}:
-        raise ValueError(
-            f"{place}: {name}={text!r}, expected 'True' or 'False'. {_AGAIN}"
-        )
-    return text == "True"
-
-
-def _check_unique(metadata, places):
-    """Refuse a file listed twice."""
-    seen = {}
-    for place, filename in zip(places, metadata["filename"]):
-        other = seen.setdefault(filename, place)
-        if other is not place:
-            raise ValueError(
-                f"{place}: filename={filename!r} is listed in row {other.row} too. {_AGAIN}"
-            )
-
-
-def _check_flags(metadata, places):
-    """Refuse flags that contradict the stage, the split or the generalization."""
-    for place, row in zip(places, metadata):
-        if row["held_out_stage"] != (row["stage"] in HELD_OUT_STAGES):
-            raise ValueError(
-                f"{place}: held_out_stage={row['held_out_stage']} for the stage "
-                f"{row['stage']!r}; the held-out stages are {list(HELD_OUT_STAGES)}."
-            )
-        flags = (bool(row["held_out_user"]), bool(row["held_out_stage"]))
-        if flags != _HELD_OUT[row["generalization"]]:
-            raise ValueError(
-                f"{place}: generalization={row['generalization']!r} means (held_out_user, "
-                f"held_out_stage)={_HELD_OUT[row['generalization']]}, got {flags}. {_AGAIN}"
-            )
-        if (row["split"], row["generalization"]) not in PUBLISHED_COUNTS:
-            pairs = ", ".join("/".join(pair) for pair in PUBLISHED_COUNTS)
-            raise ValueError(
-                f"{place}: there is no {row['split']}/{row['generalization']}; the pairs "
-                f"of split and generalization are {pairs}."
-            )
-
-
-def _check_users(metadata, places):
-    """Refuse sessions of two users, and held-out users in two splits.
+def _contradictions(metadata: AnyArray) -> Iterator[tuple[int, str]]:
+    """Rows that contradict themselves or others, and in what.
 
     Users who are not held out have their ordinary stages in train and their
-    held-out stages in test: those are no crossing.
+    held-out stages in test: that is no crossing of splits.
     """
-    users, splits = {}, {}
-    for place, row in zip(places, metadata):
-        user = row["user"]
-        owner, other = users.setdefault(row["session"], (user, place))
-        if owner != user:
-            raise ValueError(
-                f"{place}: session {row['session']!r} is of user {user!r} here and of "
-                f"{owner!r} in row {other.row}. {_AGAIN}"
+    files: dict[str, int] = {}
+    sessions: dict[str, tuple[str, int]] = {}
+    splits: dict[str, tuple[str, int]] = {}
+    for row, entry in enumerate(metadata):
+        filename, user, stage = entry["filename"], entry["user"], entry["stage"]
+        split, kind = entry["split"], entry["generalization"]
+        other = files.setdefault(filename, row)
+        if other != row:
+            yield row, f"filename={filename!r} is listed in row {other} too."
+        if entry["held_out_stage"] != (stage in HELD_OUT_STAGES):
+            yield (
+                row,
+                f"held_out_stage={entry['held_out_stage']} for the stage {stage!r}; the "
+                f"held-out stages are {list(HELD_OUT_STAGES)}.",
             )
-        split = row["split"] if row["held_out_user"] else "train"
-        first, other = splits.setdefault(user, (split, place))
+        flags = bool(entry["held_out_user"]), bool(entry["held_out_stage"])
+        if flags != HELD_OUT[kind]:
+            yield (
+                row,
+                f"generalization={kind!r} means (held_out_user, held_out_stage)="
+                f"{HELD_OUT[kind]}, got {flags}.",
+            )
+        if (split, kind) not in PUBLISHED_COUNTS:
+            pairs = ", ".join(map("/".join, PUBLISHED_COUNTS))
+            yield (
+                row,
+                f"there is no {split}/{kind}; the pairs of split and generalization "
+                f"are {pairs}.",
+            )
+        owner, other = sessions.setdefault(entry["session"], (user, row))
+        if owner != user:
+            yield (
+                row,
+                f"session {entry['session']!r} is of user {user!r} here and of "
+                f"{owner!r} in row {other}.",
+            )
+        split = split if entry["held_out_user"] else "train"
+        first, other = splits.setdefault(user, (split, row))
         if first != split:
-            raise ValueError(
-                f"{place}: user {user!r} crosses splits: held out for {split} here, "
+            yield (
+                row,
+                f"user {user!r} crosses splits: held out for {split} here, "
                 f"{'in' if first == 'train' else 'held out for'} {first} in row "
-                f"{other.row}. {_AGAIN}"
+                f"{other}.",
             )

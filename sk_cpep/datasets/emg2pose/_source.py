@@ -1,22 +1,31 @@
 """Windows read from the files of emg2pose."""
 
+from __future__ import annotations
+
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ..._file_identity import stamp
+from ..._typing import Float32Array, IntArray, PathLike
+from .._digest import digest
+from .._file_source import FileSource
+from .._window_array import Indices
 from ._file import AGAIN, find_timeseries, open_file, read_rows
 from ._format import TIMESERIES_DTYPE
 from ._metadata import recording_path
 
 _MAX_OPEN = 16
+Stamp = tuple[int, int, int]
 
 
-class RecordingSource:
-    """A field of recordings, for a :class:`WindowArray`.
+class RecordingSource(FileSource):
+    """EMG or joint angles in the files of emg2pose.
 
     Parameters
     ----------
@@ -29,55 +38,39 @@ class RecordingSource:
     field : {"emg", "joint_angles"}
 
     step : int, default=1
-        Of the samples, every `step`-th is kept.
+        Of the samples, every `step`-th is kept. First samples of windows are counted
+        before that, their lengths after it.
     """
 
-    def __init__(self, root, filenames, field, step=1):
+    def __init__(
+        self, root: PathLike, filenames: Sequence[str], field: str, step: int = 1
+    ) -> None:
         self.root = Path(root).absolute()
         self.filenames = filenames
         self.field = field
         self.step = step
+        self.n_channels = TIMESERIES_DTYPE[field].shape[0]
 
-    def __getstate__(self):
-        # What knows windows by their pickle, as a cache does, sees replaced files.
-        paths = (recording_path(self.root, name) for name in self.filenames)
-        return vars(self) | {"stamps": [stamp(path) for path in paths]}
+    def paths(self) -> list[Path]:
+        """Files of all recordings."""
+        return [recording_path(self.root, name) for name in self.filenames]
 
-    def __setstate__(self, state):
-        vars(self).update({k: v for k, v in state.items() if k != "stamps"})
+    def fingerprint(self, recordings: Indices) -> str:
+        """Digest of which files are read, when they changed, and what of them is kept."""
+        paths = [recording_path(self.root, self.filenames[k]) for k in recordings]
+        files = [(str(path), file_stamp(path)) for path in paths]
+        return digest(repr((self.field, self.step, files)).encode())
 
-    @property
-    def n_channels(self):
-        return TIMESERIES_DTYPE[self.field].shape[0]
-
-    def read(self, recordings, starts, n_times):
-        """Read windows, file by file and in ascending order within each.
-
-        Parameters
-        ----------
-        recordings, starts : int array of shape (n,)
-            Recording and first sample (before `step`) of each window.
-
-        n_times : int
-            Samples of a window, after `step`.
-
-        Returns
-        -------
-        windows : ndarray of shape (n, n_channels, n_times), float32
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If a file is gone, damaged, or has changed; if values are not finite.
-        """
-        out = np.empty((len(starts), self.n_channels, n_times), np.float32)
+    def read_into(
+        self, recordings: Indices, starts: Indices, out: Float32Array
+    ) -> None:
+        """Read windows, file by file and in ascending order within each."""
         order = np.lexsort((starts, recordings))
         firsts = np.flatnonzero(np.diff(recordings[order], prepend=-1))
         for rows in np.split(order, firsts[1:]) if len(order) else []:
-            path = str(recording_path(self.root, self.filenames[recordings[rows[0]]]))
+            path = recording_path(self.root, self.filenames[recordings[rows[0]]])
             windows = [out[row] for row in rows]
-            OPEN_FILES.read(path, self.field, starts[rows], windows, self.step)
-        return out
+            OPEN_FILES.read(str(path), self.field, starts[rows], windows, self.step)
 
 
 class OpenFiles:
@@ -87,20 +80,27 @@ class OpenFiles:
     positions would be shared with the parent, and never pickled.
     """
 
-    def __init__(self, n_max=_MAX_OPEN):
+    def __init__(self, n_max: int = _MAX_OPEN) -> None:
         self.n_max = n_max
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)
 
-    def _reset(self):
-        self._files = OrderedDict()
+    def _reset(self) -> None:
+        self._files: OrderedDict[str, tuple[Stamp, h5py.Dataset]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._files)
 
-    def read(self, path, field, starts, out, step=1):
+    def read(
+        self,
+        path: str,
+        field: str,
+        starts: IntArray,
+        out: Sequence[Float32Array],
+        step: int = 1,
+    ) -> None:
         """Read windows of a recording.
 
         Parameters
@@ -126,7 +126,13 @@ class OpenFiles:
         span = step * (out[0].shape[-1] - 1) + 1
         with self._lock:
             series = self._series(path)
-            _check_length(len(series), path, int(max(starts)) + span)
+            needed = int(max(starts)) + span
+            if len(series) < needed:
+                raise ValueError(
+                    f"{path} has {len(series)} samples, too few for a window that ends "
+                    f"at {needed}: the file has changed since it was indexed. Load the "
+                    "data set anew."
+                )
             for start, window in zip(starts.tolist(), out):
                 rows = read_rows(series, path, start, start + span)
                 with np.errstate(over="ignore"):
@@ -137,27 +143,25 @@ class OpenFiles:
                         f"{start + span}. {AGAIN}"
                     )
 
-    def close(self):
+    def close(self) -> None:
         """Close all files."""
         with self._lock:
             while self._files:
                 self._drop(next(iter(self._files)))
 
-    def _series(self, path):
+    def _series(self, path: str) -> h5py.Dataset:
         """The dataset of samples of a file, opened if it is not, or has changed."""
-        found = _stamp(path)
-        known, series = self._files.get(path, (None, None))
-        if known != found:
-            if series is not None:
-                self._drop(path)
+        found = file_stamp(path)
+        if path in self._files and self._files[path][0] != found:
+            self._drop(path)
+        if path not in self._files:
             while len(self._files) >= self.n_max:
                 self._drop(next(iter(self._files)))
-            series = self._open(path)
-            self._files[path] = found, series
+            self._files[path] = found, self._open(path)
         self._files.move_to_end(path)
-        return series
+        return self._files[path][1]
 
-    def _open(self, path):
+    def _open(self, path: str) -> h5py.Dataset:
         file = open_file(path)
         try:
             return find_timeseries(file, path)
@@ -165,20 +169,13 @@ class OpenFiles:
             file.close()
             raise
 
-    def _drop(self, path):
+    def _drop(self, path: str) -> None:
         self._files.pop(path)[1].file.close()
 
 
-def _check_length(n_times, path, needed):
-    if n_times < needed:
-        raise ValueError(
-            f"{path} has {n_times} samples, too few for a window that ends at {needed}: "
-            "the file has changed since it was indexed. Load the data set anew."
-        )
-
-
-def _stamp(path):
-    found = stamp(path)
+def file_stamp(path: PathLike) -> Stamp:
+    """Size and times of a file, which has to be there."""
+    found: Stamp | None = stamp(path)
     if found is None:
         raise FileNotFoundError(f"{path} does not exist any more.")
     return found

@@ -1,10 +1,20 @@
 """Windows of emg2pose: selected, planned, and what is said about them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any, TypedDict
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import Interval
 
 from ..._ids import read_ids
+from ..._typing import AnyArray, IntArray
 from .._valid_runs import lost_windows, window_starts
+from .._window_array import WindowArray
 from ._format import (
     CHANNEL_NAMES,
     GENERALIZATIONS,
@@ -15,18 +25,30 @@ from ._format import (
     STAGES,
 )
 
-WINDOWS_DTYPE = np.dtype(
-    [("recording", np.int64), ("start", np.int64), ("stop", np.int64)]
-)
+WINDOWS_DTYPE = np.dtype([(name, np.int64) for name in ("recording", "start", "stop")])
 RECORDINGS_DTYPE = np.dtype(
     [
-        ("n_times", np.int64),
-        ("n_failed", np.int64),
-        ("n_windows", np.int64),
-        ("n_grid", np.int64),
-        ("n_lost", np.int64),
+        (name, np.int64)
+        for name in ("n_times", "n_failed", "n_windows", "n_grid", "n_lost")
     ]
 )
+# What the loaders take to select recordings, and to cut windows from them.
+COUNT = Interval(Integral, 1, 2**53, closed="both")
+PARAMETER_CONSTRAINTS: dict[str, list[Any]] = {
+    name: [None, str, "array-like"]
+    for name in ("split", "generalization", "stages", "users", "sides")
+} | {"size": [COUNT], "stride": [COUNT, None], "reference_windows": ["boolean"]}
+Choice = str | ArrayLike | None
+
+
+class Skipped(TypedDict):
+    """A recording that could not be read."""
+
+    row: int
+    filename: str
+    reason: str
+
+
 _DESCR = """\
 emg2pose
 ========
@@ -46,8 +68,14 @@ CC BY-NC-SA 4.0.
 
 
 def select_recordings(
-    metadata, *, split=None, generalization=None, stages=None, users=None, sides=None
-):
+    metadata: AnyArray,
+    *,
+    split: Choice = None,
+    generalization: Choice = None,
+    stages: Choice = None,
+    users: Choice = None,
+    sides: Choice = None,
+) -> NDArray[np.int64]:
     """Rows of the metadata table that are asked for.
 
     Parameters
@@ -67,7 +95,7 @@ def select_recordings(
     ValueError
         If a value is unknown, or if nothing is left.
     """
-    asked = {
+    asked: dict[str, tuple[Choice, Iterable[str]]] = {
         "split": (split, SPLITS),
         "generalization": (generalization, GENERALIZATIONS),
         "stage": (stages, STAGES),
@@ -84,8 +112,9 @@ def select_recordings(
     return np.flatnonzero(keep)
 
 
-def _checked(column, values, known):
-    values = [values] if isinstance(values, str) else read_ids(values, column).tolist()
+def _checked(column: str, given: str | ArrayLike, known: Iterable[str]) -> AnyArray:
+    """Values that are asked for, all of them known."""
+    values = [given] if isinstance(given, str) else read_ids(given, column).tolist()
     names = list(dict.fromkeys(known))
     unknown = [value for value in values if value not in names]
     if unknown or not values:
@@ -94,7 +123,13 @@ def _checked(column, values, known):
     return np.array(values, dtype=object)
 
 
-def plan_windows(lengths, runs, size, stride=None, reference=False):
+def plan_windows(
+    lengths: Sequence[int],
+    runs: Sequence[IntArray],
+    size: int,
+    stride: int | None = None,
+    reference: bool = False,
+) -> tuple[AnyArray, AnyArray]:
     """Cut windows from the valid runs of recordings.
 
     Parameters
@@ -150,7 +185,15 @@ def plan_windows(lengths, runs, size, stride=None, reference=False):
     return windows, table
 
 
-def emg2pose_bunch(emg, pose, windows, recordings, metadata, skipped, pose_sfreq):
+def emg2pose_bunch(
+    emg: WindowArray,
+    pose: WindowArray,
+    windows: AnyArray,
+    recordings: AnyArray,
+    metadata: AnyArray,
+    skipped: list[Skipped],
+    pose_sfreq: float,
+) -> Bunch:
     """What the loaders of emg2pose return.
 
     Parameters
@@ -175,14 +218,7 @@ def emg2pose_bunch(emg, pose, windows, recordings, metadata, skipped, pose_sfreq
     data : Bunch
         As described in :func:`load_emg2pose`.
     """
-    columns = {
-        "users": "user",
-        "sessions": "session",
-        "sides": "side",
-        "stages": "stage",
-        "splits": "split",
-        "generalizations": "generalization",
-    }
+    columns = ("user", "session", "side", "stage", "split", "generalization")
     report = _report(recordings, skipped)
     return Bunch(
         emg=emg,
@@ -190,7 +226,7 @@ def emg2pose_bunch(emg, pose, windows, recordings, metadata, skipped, pose_sfreq
         windows=windows,
         recordings=recordings,
         metadata=metadata,
-        **{name: metadata[c][windows["recording"]] for name, c in columns.items()},
+        **{f"{name}s": metadata[name][windows["recording"]] for name in columns},
         sfreq=SFREQ,
         pose_sfreq=float(pose_sfreq),
         channel_names=list(CHANNEL_NAMES),
@@ -200,7 +236,8 @@ def emg2pose_bunch(emg, pose, windows, recordings, metadata, skipped, pose_sfreq
     )
 
 
-def _report(recordings, skipped):
+def _report(recordings: AnyArray, skipped: list[Skipped]) -> dict[str, Any]:
+    """Counts of recordings, samples and windows."""
     return {
         "recordings_selected": len(recordings) + len(skipped),
         "recordings_read": len(recordings),
@@ -214,7 +251,8 @@ def _report(recordings, skipped):
     }
 
 
-def _describe(metadata, report, pose_sfreq):
+def _describe(metadata: AnyArray, report: dict[str, Any], pose_sfreq: float) -> str:
+    """What the bunch says of itself."""
     return _DESCR.format(
         n_windows=report["windows_kept"],
         n_recordings=len(metadata),

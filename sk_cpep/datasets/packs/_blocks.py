@@ -1,11 +1,16 @@
 """Recordings as blocks of samples with checksums, and EMG in half precision."""
 
+from __future__ import annotations
+
 import zlib
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ..._typing import AnyArray, Float32Array
 
 
-def cut_blocks(x, times):
+def cut_blocks(x: AnyArray, times: int) -> AnyArray:
     """Cut a recording into blocks, the last filled up with zeros.
 
     Parameters
@@ -25,22 +30,22 @@ def cut_blocks(x, times):
     return np.ascontiguousarray(padded.reshape(len(x), n_blocks, times).swapaxes(0, 1))
 
 
-def checksums(blocks):
+def checksums(blocks: AnyArray) -> NDArray[np.uint32]:
     """CRC-32 of each block, (n_blocks,) uint32."""
     return np.array([zlib.crc32(block) for block in blocks], dtype=np.uint32)
 
 
-def to_hex(crcs):
+def to_hex(crcs: NDArray[np.uint32]) -> str:
     """Checksums as text, eight digits each."""
     return crcs.astype(">u4").tobytes().hex()
 
 
-def from_hex(text):
+def from_hex(text: str) -> NDArray[np.uint32]:
     """Inverse of :func:`to_hex`."""
     return np.frombuffer(bytes.fromhex(text), dtype=">u4").astype(np.uint32)
 
 
-def to_float16(x):
+def to_float16(x: Float32Array) -> tuple[NDArray[np.float16], Float32Array]:
     """Round to float16, scaled where its range asks for it.
 
     float16 keeps 11 significant bits between 6.1e-5 and 65504. A channel whose
@@ -69,7 +74,7 @@ def to_float16(x):
     return halves, scale.astype(np.float32)
 
 
-def widen_halves(out):
+def widen_halves(out: Float32Array) -> None:
     """Turn the bits of float16 values into float32, in place.
 
     Takes two thirds of the time of numpy's own cast. Sign and magnitude are moved to where

@@ -1,26 +1,26 @@
-"""Files that know when they were altered."""
+"""Files that show when they were altered."""
 
-import hashlib
+from __future__ import annotations
+
 import json
 import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from ..._whole_file import replace_file, sync
-from ._format import FORMAT, VERSION
+from .._digest import digest
+from ._format import FORMAT, VERSION, Entry
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
-def digest(data):
-    """Checksum of a text file's bytes."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def write_sealed(path, content):
-    """Write a JSON object that holds its own checksum.
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with the format, its version and a checksum of it all.
 
     Parameters
     ----------
@@ -28,11 +28,12 @@ def write_sealed(path, content):
 
     content : dict
     """
-    sealed = content | {"checksum": digest(_canonical(content))}
+    sealed = {"format": FORMAT, "version": VERSION, **content}
+    sealed["checksum"] = digest(_canonical(sealed))
     replace_file(path, json.dumps(sealed, indent=1).encode() + b"\n")
 
 
-def read_sealed(path):
+def read_sealed(path: Path) -> dict[str, Any]:
     """Read what :func:`write_sealed` wrote.
 
     Parameters
@@ -66,17 +67,17 @@ def read_sealed(path):
             f"{path} was altered or damaged: its checksum does not match. "
             "Copy the pack again, or pack again."
         )
-    return content
+    return dict(content)
 
 
-def append_entry(path, entry):
+def append_entry(path: Path, entry: Entry) -> None:
     """Add a line, with its checksum before it, to a journal; on disk when this returns.
 
     Parameters
     ----------
     path : pathlib.Path
 
-    entry : dict
+    entry : Entry
     """
     with path.open("ab", buffering=0) as file:
         line = to_line(entry)
@@ -84,7 +85,7 @@ def append_entry(path, entry):
         sync(file)
 
 
-def read_entries(path):
+def read_entries(path: Path) -> dict[int, Entry]:
     """Last entry of each row in a journal, by row.
 
     A line that was cut short or damaged is passed over: what it stood for is done
@@ -96,9 +97,9 @@ def read_entries(path):
 
     Returns
     -------
-    entries : dict of int to dict
+    entries : dict of int to Entry
     """
-    entries = {}
+    entries: dict[int, Entry] = {}
     for noted in path.read_bytes().splitlines():
         crc, _, line = noted.partition(b" ")
         if crc == b"%08x" % zlib.crc32(line + b"\n"):
@@ -107,13 +108,13 @@ def read_entries(path):
     return entries
 
 
-def to_line(entry):
+def to_line(entry: Entry) -> bytes:
     """An entry of a journal as a line of bytes."""
     return _canonical(entry) + b"\n"
 
 
 @contextmanager
-def held_journal(path):
+def held_journal(path: Path) -> Iterator[None]:
     """Hold a journal for this process alone, where the system can.
 
     Parameters
@@ -141,5 +142,6 @@ def held_journal(path):
         yield
 
 
-def _canonical(content):
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    """JSON in one form only."""
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()

@@ -15,14 +15,18 @@ An unfinished one holds, in place of the manifest, ``plan.json``, written first,
 ``journal.jsonl``, to which a line is added for each recording that is on disk.
 """
 
+from __future__ import annotations
+
 import struct
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 import numpy as np
 
+from ..._typing import IntArray
 from ..emg2pose._format import N_CHANNELS, N_JOINTS, SFREQ
+from ..emg2pose._windows import Skipped
 
 FORMAT = "sk_cpep pack of emg2pose"
 VERSION = 1
@@ -35,6 +39,25 @@ HEADER_BYTES = 128
 BLOCK = 4000  # samples of EMG, 2 s
 SHARD_BLOCKS = 2**14  # 2 GiB of EMG in float16
 KINDS = {"emg": N_CHANNELS, "pose": N_JOINTS}
+
+
+class Entry(TypedDict, total=False):
+    """What is noted of a recording.
+
+    Where it was packed: valid runs, scale of the EMG's channels (None: all 1), and
+    checksums of the blocks of EMG and pose. Where it was left out: `skipped`, the
+    reason. Where it did not read back: `damaged`.
+    """
+
+    row: int
+    filename: str
+    length: int
+    runs: list[list[int]]
+    scale: list[float] | None
+    emg: str
+    pose: str
+    skipped: str
+    damaged: bool
 
 
 @dataclass(frozen=True)
@@ -54,26 +77,26 @@ class Coding:
     step: int
 
     @property
-    def pose_sfreq(self):
+    def pose_sfreq(self) -> float:
         """Rate of the pose in Hz."""
         return SFREQ / self.step
 
-    def dtype(self, kind):
+    def dtype(self, kind: str) -> np.dtype[Any]:
         """Type of the samples on disk."""
         name = self.emg_dtype if kind == "emg" else "float32"
         return np.dtype(name).newbyteorder("<")
 
-    def block_times(self, kind):
+    def block_times(self, kind: str) -> int:
         """Samples in a block."""
         return BLOCK if kind == "emg" else BLOCK // self.step
 
-    def block_shape(self, kind):
-        """Channels and samples of a block."""
-        return KINDS[kind], self.block_times(kind)
-
-    def block_bytes(self, kind):
+    def block_bytes(self, kind: str) -> int:
         """Size of a block."""
         return KINDS[kind] * self.block_times(kind) * self.dtype(kind).itemsize
+
+    def shard_shape(self, kind: str, n_blocks: int) -> tuple[int, int, int]:
+        """Blocks, channels and samples of a shard."""
+        return n_blocks, KINDS[kind], self.block_times(kind)
 
 
 @dataclass(frozen=True)
@@ -82,55 +105,51 @@ class Layout:
 
     Parameters
     ----------
-    lengths : tuple of int
+    lengths : sequence of int
         Samples of EMG of each recording; 0 for one that could not be opened.
 
     shard_blocks : int
         A shard that would become longer than this is closed. A recording is never
         divided.
+
+    Attributes
+    ----------
+    n_blocks : ndarray of shape (n_recordings,)
+        Blocks of each recording.
+
+    shard_starts : ndarray of shape (n_shards + 1,)
+        First block of each shard, counted over all, and the number of all blocks.
     """
 
-    lengths: tuple
+    lengths: list[int]
     shard_blocks: int
+    n_blocks: IntArray = field(init=False)
+    shard_starts: IntArray = field(init=False)
 
-    @cached_property
-    def n_blocks(self):
-        """Blocks of each recording, (n_recordings,)."""
-        return -(-np.asarray(self.lengths, dtype=np.int64) // BLOCK)
-
-    @cached_property
-    def first_blocks(self):
-        """First block of each recording, counted over all shards, (n_recordings,)."""
-        return np.cumsum(self.n_blocks) - self.n_blocks
-
-    @cached_property
-    def shard_starts(self):
-        """First block of each shard and, at the end, the number of all blocks."""
+    def __post_init__(self) -> None:
+        n_blocks = -(-np.asarray(self.lengths, dtype=np.int64) // BLOCK)
         starts, end = [0], 0
-        for n in self.n_blocks.tolist():
+        for n in n_blocks.tolist():
             if end > starts[-1] and end + n - starts[-1] > self.shard_blocks:
                 starts.append(end)
             end += n
-        return np.array([*starts, end])
+        object.__setattr__(self, "n_blocks", n_blocks)
+        object.__setattr__(self, "shard_starts", np.array([*starts, end]))
 
     @property
-    def shard_sizes(self):
+    def shard_sizes(self) -> list[int]:
         """Blocks of each shard."""
-        return np.diff(self.shard_starts).tolist()
+        sizes: list[int] = np.diff(self.shard_starts).tolist()
+        return sizes
 
-    def place(self, recording):
-        """Shard of a recording, and its first block there."""
-        first = self.first_blocks[recording]
+    def places(self) -> list[tuple[int, int]]:
+        """Of each recording the shard, and its first block there."""
+        first = np.cumsum(self.n_blocks) - self.n_blocks
         shard = np.searchsorted(self.shard_starts[:-1], first, side="right") - 1
-        return int(shard), int(first - self.shard_starts[shard])
+        return list(zip(shard.tolist(), (first - self.shard_starts[shard]).tolist()))
 
 
-def shard_path(folder, kind, shard):
-    """Path of a shard's file."""
-    return Path(folder) / f"{kind}-{shard:04d}.npy"
-
-
-def npy_header(shape, dtype):
+def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """Beginning of a shard's file: that of numpy's format 1.0, the same on any version.
 
     Parameters
@@ -148,30 +167,15 @@ def npy_header(shape, dtype):
     return start + text.encode().ljust(HEADER_BYTES - 11) + b"\n"
 
 
-def skipped_entry(row, name, n_times, reason):
+def skipped_entry(row: int, name: str, n_times: int, reason: str) -> Entry:
     """Entry of a recording that is left out."""
     return {"row": row, "filename": name, "length": n_times, "skipped": reason}
 
 
-def list_skipped(entries):
-    """What reports say of the recordings that are left out.
-
-    Parameters
-    ----------
-    entries : iterable of dict
-
-    Returns
-    -------
-    skipped : list of dict
-        `row`, `filename` and `reason`.
-    """
+def list_skipped(entries: Iterable[Entry]) -> list[Skipped]:
+    """What reports say of the recordings that are left out."""
     return [
         {"row": e["row"], "filename": e["filename"], "reason": e["skipped"]}
         for e in entries
         if "skipped" in e
     ]
-
-
-def headed(parameters):
-    """What manifest and plan begin with."""
-    return {"format": FORMAT, "version": VERSION, "parameters": parameters}

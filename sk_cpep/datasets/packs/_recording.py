@@ -1,25 +1,21 @@
 """One recording on its way into a pack: read, filtered, rounded, written."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from ..._whole_file import sync
+from ..._typing import AnyArray, Float32Array, IntArray
 from ..emg2pose._file import open_timeseries, read_recording
 from ..emg2pose._format import METADATA_FILE
 from ..emg2pose._metadata import recording_path
 from ._blocks import checksums, cut_blocks, to_float16, to_hex
 from ._files import append_entry
-from ._format import (
-    HEADER_BYTES,
-    JOURNAL,
-    KINDS,
-    Coding,
-    shard_path,
-    skipped_entry,
-)
+from ._format import JOURNAL, KINDS, Coding, skipped_entry
+from ._shards import shard_path, write_blocks
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class Job:
 
     Parameters
     ----------
-    root, out : str
+    root, out : pathlib.Path
         Folders of the corpus and of the pack.
 
     filter : transformer or None
@@ -39,15 +35,21 @@ class Job:
         Whether a recording that cannot be packed is left out, rather than an error.
     """
 
-    root: str
-    out: str
-    filter: BaseEstimator
+    root: Path
+    out: Path
+    filter: BaseEstimator | None
     coding: Coding
     skip: bool
 
+    def reason(self, row: int, error: Exception) -> str:
+        """What an error says, where it only means that the recording is left out."""
+        if self.skip:
+            return str(error)
+        raise type(error)(f"row {row} of {METADATA_FILE}: {error}") from error
 
-def measure(job, row, name):
-    """Length of a recording.
+
+def measure(job: Job, row: int, name: str) -> int | str:
+    """Length of a recording in samples, or the reason why it is left out.
 
     Parameters
     ----------
@@ -58,20 +60,17 @@ def measure(job, row, name):
 
     name : str
         From the metadata.
-
-    Returns
-    -------
-    n_times : int or str
-        Samples, or the reason why it is skipped.
     """
     try:
-        with open_timeseries(str(recording_path(job.root, name))) as series:
+        with open_timeseries(recording_path(job.root, name)) as series:
             return len(series)
     except (OSError, ValueError) as error:
-        return _reason(job, row, error)
+        return job.reason(row, error)
 
 
-def pack_recording(job, row, name, n_times, shard, first):
+def pack_recording(
+    job: Job, row: int, name: str, n_times: int, place: tuple[int, int]
+) -> None:
     """Pack a recording, and note it in the journal once it is on disk.
 
     Parameters
@@ -87,23 +86,32 @@ def pack_recording(job, row, name, n_times, shard, first):
     n_times : int
         Length when the pack was begun.
 
-    shard, first : int
+    place : tuple of int
         Where it goes: number of the shard, and block within it.
     """
     try:
         runs, scale, blocks = encode_recording(job, name, n_times)
     except (OSError, ValueError) as error:
-        entry = skipped_entry(row, name, n_times, _reason(job, row, error))
+        entry = skipped_entry(row, name, n_times, job.reason(row, error))
     else:
-        entry = {"row": row, "filename": name, "length": n_times, "runs": runs.tolist()}
-        entry["scale"] = None if (scale == 1).all() else scale.tolist()
+        shard, first = place
         for kind in KINDS:
-            entry[kind] = to_hex(checksums(blocks[kind]))
             write_blocks(shard_path(job.out, kind, shard), first, blocks[kind])
-    append_entry(Path(job.out) / JOURNAL, entry)
+        entry = {
+            "row": row,
+            "filename": name,
+            "length": n_times,
+            "runs": runs.tolist(),
+            "scale": None if (scale == 1).all() else scale.tolist(),
+            "emg": to_hex(checksums(blocks["emg"])),
+            "pose": to_hex(checksums(blocks["pose"])),
+        }
+    append_entry(job.out / JOURNAL, entry)
 
 
-def encode_recording(job, name, n_times):
+def encode_recording(
+    job: Job, name: str, n_times: int
+) -> tuple[IntArray, Float32Array, dict[str, AnyArray]]:
     """Read a recording, filter it, and bring it into the form of the pack.
 
     Parameters
@@ -131,18 +139,20 @@ def encode_recording(job, name, n_times):
     OSError, ValueError
         If it cannot be read or filtered, or has another length.
     """
-    path = str(recording_path(job.root, name))
+    path = recording_path(job.root, name)
     emg, angles, runs = read_recording(path)
     if emg.shape[1] != n_times:
         raise ValueError(
             f"{path} has {emg.shape[1]} samples, and had {n_times} when the pack was "
             "begun. Put the former file back, or pack into another folder."
         )
-    emg, scale = _filtered(job.filter, emg, path), np.ones(len(emg), np.float32)
+    stored: dict[str, AnyArray] = {
+        "emg": _filtered(job.filter, emg, path),
+        "pose": angles[:, :: job.coding.step],
+    }
+    scale = np.ones(len(emg), np.float32)
     if job.coding.emg_dtype == "float16":
-        emg, scale = to_float16(emg)
-    pose = angles[:, :: job.coding.step]
-    stored = {"emg": emg, "pose": pose}
+        stored["emg"], scale = to_float16(stored["emg"])
     blocks = {
         kind: cut_blocks(
             x.astype(job.coding.dtype(kind), copy=False), job.coding.block_times(kind)
@@ -152,33 +162,9 @@ def encode_recording(job, name, n_times):
     return runs, scale, blocks
 
 
-def write_blocks(path, first, blocks):
-    """Put blocks into a shard, on disk when this returns.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    first : int
-        Where, in blocks.
-
-    blocks : ndarray of shape (n_blocks, n_channels, n_times)
-    """
-    offset = HEADER_BYTES + first * blocks[0].nbytes
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(blocks.data)
-        sync(file)
-
-
-def _reason(job, row, error):
-    """What the error says, where it only means that the recording is left out."""
-    if job.skip:
-        return str(error)
-    raise type(error)(f"row {row} of {METADATA_FILE}: {error}") from error
-
-
-def _filtered(filter, emg, path):
+def _filtered(
+    filter: BaseEstimator | None, emg: Float32Array, path: Path
+) -> Float32Array:
     """EMG that went through the filter, (16, n_times) float32."""
     if filter is None:
         return emg

@@ -1,13 +1,18 @@
 """emg2pose packed: filtered once, in half precision, memory-mapped."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -17,13 +22,14 @@ from sklearn.utils._param_validation import (
 )
 from tqdm.auto import tqdm
 
+from ..._typing import PathLike
 from ..._version import __version__
-from ..._whole_file import replace_file, sync
+from ..._whole_file import replace_file
+from .._digest import digest
 from ..emg2pose._format import METADATA_FILE, SFREQ
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ._files import (
     append_entry,
-    digest,
     held_journal,
     read_entries,
     read_sealed,
@@ -40,15 +46,16 @@ from ._format import (
     RECORDINGS,
     SHARD_BLOCKS,
     Coding,
+    Entry,
     Layout,
-    headed,
     list_skipped,
-    npy_header,
-    shard_path,
     skipped_entry,
 )
-from ._reader import damaged_rows, open_pack
+from ._pack import open_pack
 from ._recording import Job, measure, pack_recording
+from ._shards import damaged_rows, make_shards
+
+T = TypeVar("T")
 
 _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
 
@@ -68,17 +75,17 @@ _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
     prefer_skip_nested_validation=True,
 )
 def pack_emg2pose(
-    root,
-    out,
+    root: PathLike,
+    out: PathLike,
     *,
-    filter,
-    emg_dtype="float16",
-    pose_rate=200,
-    n_jobs=None,
-    verify=True,
-    on_error="raise",
-    verbose=0,
-):
+    filter: BaseEstimator | None,
+    emg_dtype: Literal["float16", "float32"] = "float16",
+    pose_rate: int = 200,
+    n_jobs: int | None = None,
+    verify: bool = True,
+    on_error: Literal["raise", "skip"] = "raise",
+    verbose: int = 0,
+) -> Bunch:
     """Pack emg2pose: every recording filtered once, then memory-mapped.
 
     The EMG is filtered on whole recordings, so that windows can be cut at any size
@@ -88,7 +95,7 @@ def pack_emg2pose(
     all of them, at 2 kHz.
 
     A kill at any moment costs the recordings that were being worked on: the same call
-    goes on with the others. An interrupted pack, finished, has the same bytes as one
+    resumes with the others. An interrupted pack, finished, has the same bytes as one
     made in one go.
 
     Parameters
@@ -105,7 +112,7 @@ def pack_emg2pose(
         a list of one recording, of shape (16, n_times), and has to keep the shape.
         None keeps the EMG as published. A filter of one's own is known by its code
         and all that it refers to, not by its name, so that a pack begun with one is
-        not gone on with by another; under another version of Python its code counts
+        not resumed with another; under another version of Python its code counts
         as another.
 
     emg_dtype : {"float16", "float32"}, default="float16"
@@ -123,7 +130,7 @@ def pack_emg2pose(
 
     on_error : {"raise", "skip"}, default="raise"
         What to do with a recording that is missing, damaged or cannot be filtered:
-        raise its error, after which the same call goes on where it was, or leave it
+        raise its error, after which the same call resumes where it was, or leave it
         out and report it.
 
     verbose : int or bool, default=0
@@ -184,14 +191,14 @@ def pack_emg2pose(
         "metadata_checksum": digest(table),
         "sk_cpep": __version__,
     }
-    job = Job(str(root), str(out), filter, coding, on_error == "skip")
+    job = Job(Path(root), Path(out), filter, coding, on_error == "skip")
     packing = _Packing(job, names, parameters, n_jobs, verbose)
-    begun = _find_begun(packing.out, parameters)
+    begun = _find_begun(job.out, parameters)
     if begun == MANIFEST:
         return packing.look_over(verify)
     if begun is None:
         packing.begin()
-    return packing.go_on(table, verify)
+    return packing.resume(table, verify)
 
 
 @dataclass
@@ -199,21 +206,14 @@ class _Packing:
     """A pack in the making."""
 
     job: Job
-    names: list
-    parameters: dict
-    n_jobs: int
+    names: list[str]
+    parameters: dict[str, Any]
+    n_jobs: int | None
     verbose: int
 
-    @property
-    def out(self):
-        return Path(self.job.out)
-
-    def begin(self):
+    def begin(self) -> None:
         """Measure the recordings, and write down where each will lie."""
-        results = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(measure)(self.job, row, name) for row, name in enumerate(self.names)
-        )
-        found = list(self.progress(results, "Measuring"))
+        found = list(self.run(measure, list(enumerate(self.names)), "Measuring"))
         lengths = [n if isinstance(n, int) else 0 for n in found]
         skipped = {n: why for n, why in zip(self.names, found) if isinstance(why, str)}
         if not any(lengths):
@@ -221,128 +221,152 @@ class _Packing:
                 f"{self.job.root} has no recording that can be read; the first: "
                 f"{skipped[self.names[0]]}"
             )
-        self.out.mkdir(parents=True, exist_ok=True)
-        _check_space(self.out, Layout(tuple(lengths), SHARD_BLOCKS), self.job.coding)
+        out = self.job.out
+        out.mkdir(parents=True, exist_ok=True)
+        needed = _n_bytes(self.job.coding, Layout(lengths, SHARD_BLOCKS))
+        free = shutil.disk_usage(out).free
+        if needed > free:
+            raise OSError(
+                f"{out}: the pack takes {needed / 2**30:.1f} GiB, there are "
+                f"{free / 2**30:.1f} GiB free. Give a folder on a larger disk."
+            )
         plan = {"lengths": lengths, "shard_blocks": SHARD_BLOCKS, "skipped": skipped}
-        write_sealed(self.out / PLAN, headed(self.parameters) | plan)
+        write_sealed(out / PLAN, {"parameters": self.parameters, **plan})
 
-    def go_on(self, table, verify):
+    def resume(self, table: bytes, verify: bool) -> Bunch:
         """Pack what is not packed yet, and finish."""
-        plan = read_sealed(self.out / PLAN)
+        out, coding = self.job.out, self.job.coding
+        plan = read_sealed(out / PLAN)
         self.check_skipped(plan["skipped"])
-        layout = Layout(tuple(plan["lengths"]), plan["shard_blocks"])
-        with held_journal(self.out / JOURNAL):
+        layout = Layout(plan["lengths"], plan["shard_blocks"])
+        with held_journal(out / JOURNAL):
             done = self.read_done(plan["skipped"])
-            _make_shards(self.out, self.job.coding, layout, resumed=bool(_packed(done)))
-            self.pack_rest(layout, done)
-            entries = self.read_done(plan["skipped"])
-            if not _packed(entries):
+            n_resumed = _count_packed(done.values())
+            make_shards(out, coding, layout, resumed=n_resumed > 0)
+            places = layout.places()
+            jobs = [
+                (row, name, layout.lengths[row], places[row])
+                for row, name in enumerate(self.names)
+                if row not in done
+            ]
+            for _ in self.run(pack_recording, jobs, "Packing"):
+                pass
+            found = self.read_done(plan["skipped"])
+            entries = [found[row] for row in range(len(self.names))]
+            if not _count_packed(entries):
                 raise ValueError(
                     f"No recording of {self.job.root} could be packed; the first: "
                     f"{entries[0]['skipped']}"
                 )
-            entries = [entries[row] for row in range(len(self.names))]
             if verify:
                 self.verify(layout, entries)
             self.finish(table, layout, entries)
-        return _report(self.out, self.job.coding, layout, entries, len(_packed(done)))
+        return _report(out, coding, layout, entries, n_resumed)
 
-    def look_over(self, verify):
+    def look_over(self, verify: bool) -> Bunch:
         """Verify a pack that is finished already."""
-        for leftover in (PLAN, JOURNAL):
-            (self.out / leftover).unlink(missing_ok=True)
-        pack = open_pack(self.out)
-        self.check_skipped(
-            {e["filename"]: e["skipped"] for e in pack.entries if "skipped" in e}
-        )
+        self.remove_leftovers()
+        pack = open_pack(self.job.out)
+        skipped = {e["filename"]: e["reason"] for e in list_skipped(pack.entries)}
+        self.check_skipped(skipped)
         if verify:
             self.verify(pack.layout, pack.entries, finished=True)
-        n_packed = len(_packed(dict(enumerate(pack.entries))))
-        return _report(self.out, pack.coding, pack.layout, pack.entries, n_packed)
+        n_resumed = _count_packed(pack.entries)
+        return _report(self.job.out, pack.coding, pack.layout, pack.entries, n_resumed)
 
-    def check_skipped(self, skipped):
-        """Refuse to go on without recordings, unless that is asked for."""
+    def check_skipped(self, skipped: dict[str, str]) -> None:
+        """Refuse to resume without recordings, unless that is asked for."""
         if skipped and not self.job.skip:
             name, reason = next(iter(skipped.items()))
             raise ValueError(
-                f"{self.out} was begun without {len(skipped)} of {len(self.names)} "
+                f"{self.job.out} was begun without {len(skipped)} of {len(self.names)} "
                 f'recordings, such as {name} ({reason}). Pass on_error="skip", or pack '
                 "into another folder."
             )
 
-    def read_done(self, skipped):
+    def read_done(self, skipped: dict[str, str]) -> dict[int, Entry]:
         """Entries of the recordings that need no more work, by row."""
         entries = {
             row: skipped_entry(row, name, 0, skipped[name])
             for row, name in enumerate(self.names)
             if name in skipped
         }
-        for row, entry in read_entries(self.out / JOURNAL).items():
+        for row, entry in read_entries(self.job.out / JOURNAL).items():
             if "emg" in entry or ("skipped" in entry and self.job.skip):
                 entries[row] = entry
         return entries
 
-    def pack_rest(self, layout, done):
-        """Pack the recordings that are not done."""
-        left = [row for row in range(len(self.names)) if row not in done]
-        results = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(pack_recording)(
-                self.job, row, self.names[row], layout.lengths[row], *layout.place(row)
-            )
-            for row in left
-        )
-        for _ in self.progress(results, "Packing", len(done)):
-            pass
-
-    def verify(self, layout, entries, finished=False):
+    def verify(
+        self, layout: Layout, entries: list[Entry], finished: bool = False
+    ) -> None:
         """Compare what is on disk with the checksums."""
-        entries = self.progress(entries, "Verifying")
-        damaged = list(damaged_rows(self.out, self.job.coding, layout, entries))
+        out = self.job.out
+        shown = self.progress(entries, "Verifying", len(entries))
+        damaged = list(damaged_rows(out, self.job.coding, layout, shown))
         if not damaged:
             return
-        names = [self.names[row] for row in damaged]
         said = (
-            f"{self.out}: {len(names)} recordings do not read back as they were "
-            f"written, such as {names[0]}. "
+            f"{out}: {len(damaged)} recordings do not read back as they were written, "
+            f"such as {self.names[damaged[0]]}. "
         )
         if finished:
             raise OSError(f"{said}Delete the folder and pack again.")
         for row in damaged:
-            append_entry(self.out / JOURNAL, {"row": row, "damaged": True})
+            append_entry(out / JOURNAL, {"row": row, "damaged": True})
         raise OSError(f"{said}Run the same again: it packs these anew.")
 
-    def finish(self, table, layout, entries):
+    def finish(self, table: bytes, layout: Layout, entries: list[Entry]) -> None:
         """Write the manifest, which makes it a pack."""
-        lines = b"".join(map(to_line, entries))
-        replace_file(self.out / RECORDINGS, lines)
-        replace_file(self.out / METADATA_FILE, table)
-        manifest = headed(self.parameters) | {
+        files = {RECORDINGS: b"".join(map(to_line, entries)), METADATA_FILE: table}
+        for name, content in files.items():
+            replace_file(self.job.out / name, content)
+        manifest = {
+            "parameters": self.parameters,
             "block": BLOCK,
             "step": self.job.coding.step,
             "shard_blocks": layout.shard_blocks,
             "n_recordings": len(entries),
-            "n_packed": len(_packed(dict(enumerate(entries)))),
+            "n_packed": _count_packed(entries),
             "shards": layout.shard_sizes,
-            "files": {RECORDINGS: digest(lines), METADATA_FILE: digest(table)},
+            "files": {name: digest(content) for name, content in files.items()},
         }
-        write_sealed(self.out / MANIFEST, manifest)
-        for leftover in (PLAN, JOURNAL):
-            (self.out / leftover).unlink(missing_ok=True)
+        write_sealed(self.job.out / MANIFEST, manifest)
+        self.remove_leftovers()
 
-    def progress(self, results, what, n_before=0):
+    def remove_leftovers(self) -> None:
+        """Remove what only an unfinished pack needs."""
+        for name in (PLAN, JOURNAL):
+            (self.job.out / name).unlink(missing_ok=True)
+
+    def run(
+        self, function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], what: str
+    ) -> Iterable[T]:
+        """Results of a function of the job and further arguments, in processes."""
+        parallel = Parallel(n_jobs=self.n_jobs, return_as="generator")
+        results = parallel(delayed(function)(self.job, *args) for args in jobs)
+        return self.progress(results, what, len(jobs))
+
+    def progress(self, results: Iterable[T], what: str, n_left: int) -> Iterable[T]:
         """Results, with a bar that moves as they come."""
         n = len(self.names)
-        return tqdm(
-            results, what, n, initial=n_before, unit="file", disable=not self.verbose
+        bar: Iterable[T] = tqdm(
+            results,
+            what,
+            n,
+            initial=n - n_left,
+            unit="file",
+            disable=not self.verbose,
         )
+        return bar
 
 
-def _packed(entries):
-    """Those entries that stand for a recording in the pack."""
-    return {row: entry for row, entry in entries.items() if "emg" in entry}
+def _count_packed(entries: Iterable[Entry]) -> int:
+    """How many entries stand for a recording in the pack."""
+    return sum("emg" in entry for entry in entries)
 
 
-def _pose_step(pose_rate):
+def _pose_step(pose_rate: int) -> int:
+    """Samples of EMG for one of pose."""
     step, rest = divmod(int(SFREQ), pose_rate)
     if rest or pose_rate < _LOWEST_POSE_RATE:
         rates = [n for n in range(_LOWEST_POSE_RATE, int(SFREQ) + 1) if SFREQ % n == 0]
@@ -353,7 +377,7 @@ def _pose_step(pose_rate):
     return step
 
 
-def _describe_filter(filter):
+def _describe_filter(filter: BaseEstimator | None) -> dict[str, Any] | None:
     """The filter as it goes into the manifest."""
     if filter is None:
         return None
@@ -366,7 +390,7 @@ def _describe_filter(filter):
     return describe_filter(filter)
 
 
-def _find_begun(out, parameters):
+def _find_begun(out: Path, parameters: dict[str, Any]) -> str | None:
     """The file that says how far the pack in a folder is, None where there is none."""
     if not out.exists():
         return None
@@ -385,7 +409,8 @@ def _find_begun(out, parameters):
     return None
 
 
-def _check_same(out, there, asked):
+def _check_same(out: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Refuse a pack that was made with other parameters."""
     asked = json.loads(json.dumps(asked))
     differences = [
         f"{name}={there.get(name)!r} there, {asked[name]!r} now"
@@ -399,41 +424,15 @@ def _check_same(out, there, asked):
         )
 
 
-def _check_space(out, layout, coding):
-    needed = sum(layout.shard_sizes) * sum(map(coding.block_bytes, KINDS))
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise OSError(
-            f"{out}: the pack takes {needed / 2**30:.1f} GiB, there are "
-            f"{free / 2**30:.1f} GiB free. Give a folder on a larger disk."
-        )
+def _n_bytes(coding: Coding, layout: Layout) -> int:
+    """Size of all shards."""
+    return sum(layout.shard_sizes) * sum(map(coding.block_bytes, KINDS))
 
 
-def _make_shards(out, coding, layout, resumed):
-    """Files for all blocks, filled with zeros, which take no space yet."""
-    for shard, n_blocks in enumerate(layout.shard_sizes):
-        for kind in KINDS:
-            path = shard_path(out, kind, shard)
-            start = npy_header(
-                (n_blocks, *coding.block_shape(kind)), coding.dtype(kind)
-            )
-            size = len(start) + n_blocks * coding.block_bytes(kind)
-            if path.exists() and path.stat().st_size == size:
-                continue
-            if path.exists() or resumed:
-                raise OSError(
-                    f"{path} was removed or changed since the pack was begun. Delete "
-                    f"{out} and pack again."
-                )
-            draft = path.with_name(f".{path.name}.tmp")
-            with draft.open("wb") as file:
-                file.write(start)
-                file.truncate(size)
-                sync(file)
-            os.replace(draft, path)
-
-
-def _report(out, coding, layout, entries, n_resumed):
+def _report(
+    out: Path, coding: Coding, layout: Layout, entries: list[Entry], n_resumed: int
+) -> Bunch:
+    """What :func:`pack_emg2pose` returns."""
     packed = [entry for entry in entries if "emg" in entry]
     n_times = sum(entry["length"] for entry in packed)
     n_valid = sum(stop - start for entry in packed for start, stop in entry["runs"])
@@ -445,5 +444,5 @@ def _report(out, coding, layout, entries, n_resumed):
         skipped=list_skipped(entries),
         hours=n_times / SFREQ / 3600,
         failed_share=1 - n_valid / n_times,
-        nbytes=sum(layout.shard_sizes) * sum(map(coding.block_bytes, KINDS)),
+        nbytes=_n_bytes(coding, layout),
     )

@@ -167,7 +167,7 @@ def test_a_row_of_other_length_is_refused(tmp_path, corpora):
     lines[4] = lines[4].rsplit(",", 1)[0]
     path.write_text("\n".join(lines))
     with pytest.raises(
-        ValueError, match=r"row 3 \(line 5\) has 11 values, expected 12"
+        ValueError, match=r"row 3 \(line 5\): it has 11 values, expected 12"
     ):
         read_emg2pose_metadata(tmp_path)
 

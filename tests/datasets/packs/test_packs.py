@@ -23,7 +23,6 @@ from sk_cpep.datasets import (
     read_emg2pose_metadata,
     write_emg2pose_corpus,
 )
-from sk_cpep.datasets._batch_memory import BatchMemory
 from sk_cpep.datasets.packs import _writer
 from sk_cpep.datasets.packs._blocks import cut_blocks, to_float16, widen_halves
 from sk_cpep.datasets.packs._format import Layout
@@ -148,7 +147,7 @@ def test_batches_come_in_the_order_asked_for(pack):
 
 
 def test_batches_that_are_held_stay_as_they_are(pack):
-    """Memory is used again, but never that of a batch that somebody still sees."""
+    """No batch is overwritten while somebody still sees it, whatever is read next."""
     data = load_pack(pack.folder, size=1000, stride=500)
     everything = np.asarray(data.emg).copy()
     rng = np.random.default_rng(0)
@@ -308,24 +307,6 @@ def test_size_has_to_be_whole_in_the_pose(pack):
 # The form of the samples
 
 
-def test_memory_is_used_again():
-    memory = BatchMemory()
-    first = memory.empty((4, 2, 3))
-    assert (first.shape, first.dtype) == ((4, 2, 3), np.float32)
-    address = first.ctypes.data
-    second = memory.empty((4, 2, 3))
-    assert second.ctypes.data != address
-    first = first[1:, 0]
-    assert memory.empty((4, 2, 3)).ctypes.data not in (address, second.ctypes.data)
-    memory = BatchMemory()
-    first = memory.empty((4, 2, 3))
-    address = first.ctypes.data
-    del first
-    assert memory.empty((3, 2, 3)).ctypes.data == address
-    assert memory.empty((1, 2, 3)).ctypes.data != address  # would hold a lot for little
-    assert pickle.loads(pickle.dumps(memory)).empty((2, 2)).shape == (2, 2)
-
-
 def test_all_halves_are_widened_exactly():
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
@@ -358,5 +339,5 @@ def test_layout_by_hand():
     layout = Layout((4000, 4001, 0, 12000, 1, 50000), shard_blocks=4)
     assert_array_equal(layout.n_blocks, [1, 2, 0, 3, 1, 13])
     assert layout.shard_sizes == [3, 4, 13]
-    places = [layout.place(n) for n in (0, 1, 3, 4, 5)]
+    places = [layout.places()[n] for n in (0, 1, 3, 4, 5)]
     assert places == [(0, 0), (0, 1), (1, 0), (1, 3), (2, 0)]
