@@ -5,14 +5,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .._typing import Float32Array, LazyWindows
+from .._typing import AnyArray, Float32Array, LazyWindows
 from ._batches import BatchIterator, WindowBatches
 from ._own_state import own_state
 from ._step import Batch
@@ -27,7 +26,7 @@ _lock = threading.Lock()
 
 def map_batches(
     function: Callable[..., Tensor],
-    *arrays: NDArray[Any] | LazyWindows,
+    *arrays: AnyArray | LazyWindows,
     device: torch.device,
     batch_size: int,
     module: nn.Module | None = None,
@@ -39,7 +38,7 @@ def map_batches(
     On a CPU, parts of a batch are computed on a core each: sums that several threads
     share depend in their last bits on how many windows there are. With ``most=1`` a
     window's result is the same to the bit whatever is computed beside; with more, as
-    long as the library of matrix products adds up a row alike in products of all sizes.
+    long as the library of matrix products adds up a row the same way in all sizes.
     (The number of torch's threads and the batch size on a GPU may change last bits.)
 
     Parameters

@@ -48,6 +48,9 @@ class LossNet(NeuralNet):
 
     valid_batches : BatchIterator, default=None
 
+    order_rng : numpy.random.RandomState
+        Source of the order of the windows.
+
     seed : int, default=0
         Seed of masks and augmentation, on the device.
 
@@ -57,8 +60,7 @@ class LossNet(NeuralNet):
     Attributes
     ----------
     generator_ : torch.Generator
-        Source of masks and augmentation, on the device. (The order of the windows
-        comes from ``train_batches.rng``.)
+        Source of masks and augmentation, on the device.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class LossNet(NeuralNet):
         plan: TrainingPlan,
         train_batches: BatchIterator,
         valid_batches: BatchIterator | None = None,
+        order_rng: np.random.RandomState,
         seed: int = 0,
         callbacks: Sequence[Any] = (),
     ) -> None:
@@ -84,6 +87,7 @@ class LossNet(NeuralNet):
         )
         self.plan = plan
         self.train_batches = train_batches
+        self.train_batches.rng = self.order_rng = order_rng
         self.valid_batches = valid_batches
         self.seed = seed
 

@@ -24,7 +24,7 @@ def run_state(net: LossNet) -> State:
     ----------
     net : LossNet
         Between two epochs. What is read of it: `module_`, `optimizer_`, `callbacks_`,
-        `history`, `generator_`, `seed` and ``train_batches.rng``.
+        `history`, `generator_`, `order_rng` and `seed`.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def random_of(net: LossNet) -> State:
     """State of all generators that are drawn from."""
     device = torch.device(net.device)
     return {
-        "order": pack_generator(order_of(net)),
+        "order": pack_generator(net.order_rng),
         "torch": torch.get_rng_state(),
         "on_device": generators_of(device).get_rng_state(*_index(device)),
         "masks": net.generator_.get_state(),
@@ -161,19 +161,11 @@ def random_of(net: LossNet) -> State:
 
 def restore_random(net: LossNet, saved: State) -> None:
     """Set all generators as they were, on the kind of device that they were on."""
-    order_of(net).set_state(unpack_generator(saved["order"]))
+    net.order_rng.set_state(unpack_generator(saved["order"]))
     torch.set_rng_state(saved["torch"])
     device = torch.device(net.device)
     generators_of(device).set_rng_state(saved["on_device"], *_index(device))
     net.generator_.set_state(saved["masks"])
-
-
-def order_of(net: LossNet) -> np.random.RandomState:
-    """The generator from which the order of the windows is drawn."""
-    rng = net.train_batches.rng
-    if rng is None:
-        raise ValueError("Batches in a fixed order have no state to resume.")
-    return rng
 
 
 def generators_of(device: torch.device) -> Any:

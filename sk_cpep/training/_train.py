@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from .._typing import LazyWindows
+from .._typing import AnyArray, IntArray, LazyWindows
 from ._batches import BatchIterator, WindowBatches
 from ._callbacks import (
     FiniteLoss,
@@ -33,12 +32,12 @@ EpochRecord = dict[str, float]
 
 def train(
     module: nn.Module,
-    arrays: Sequence[NDArray[Any] | LazyWindows],
+    arrays: Sequence[AnyArray | LazyWindows],
     plan: TrainingPlan,
     *,
     rng: np.random.RandomState,
-    groups: NDArray[Any] | None = None,
-    valid_rows: NDArray[np.integer[Any]] | None = None,
+    groups: AnyArray | None = None,
+    valid_rows: IntArray | None = None,
     description: str = "",
     callbacks: Sequence[Any] = (),
     checkpoint: Checkpoint | None = None,
@@ -101,7 +100,7 @@ def train(
     if valid_rows is not None:
         valid_batches = _batches_of(windows, valid_rows, plan, "to validate on ")
     seed = plan.processes.own_seed(rng.randint(2**31))
-    batches.rng = np.random.RandomState(rng.randint(2**31))
+    order_rng = np.random.RandomState(rng.randint(2**31))
     _log_beginning(description, arrays, plan, len(batches))
     with own_state(plan.device):
         module.to(plan.device)
@@ -110,6 +109,7 @@ def train(
             plan=plan,
             train_batches=batches,
             valid_batches=valid_batches,
+            order_rng=order_rng,
             seed=seed,
             callbacks=_callbacks(
                 plan, description, len(batches), callbacks, checkpoint
@@ -123,7 +123,7 @@ def train(
 
 def split_rows(
     n_rows: int, plan: TrainingPlan, rng: np.random.RandomState
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+) -> tuple[IntArray, IntArray | None]:
     """Rows to train on and rows to validate on (None without early stopping)."""
     if not plan.early_stopping:
         return np.arange(n_rows), None
@@ -140,7 +140,7 @@ def split_rows(
 
 def _batches_of(
     windows: WindowBatches,
-    rows: NDArray[np.integer[Any]],
+    rows: IntArray,
     plan: TrainingPlan,
     purpose: str = "",
 ) -> BatchIterator:
@@ -189,7 +189,7 @@ def _callbacks(
 
 def _log_beginning(
     description: str,
-    arrays: Sequence[NDArray[Any] | LazyWindows],
+    arrays: Sequence[AnyArray | LazyWindows],
     plan: TrainingPlan,
     n_batches: int,
 ) -> None:

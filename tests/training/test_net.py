@@ -224,4 +224,5 @@ def test_nothing_is_logged_unasked(capfd):
         make_windows()[0]
     )
     assert capfd.readouterr() == ("", "")
-    assert not logging.getLogger("sk_cpep").handlers
+    handlers = logging.getLogger("sk_cpep").handlers
+    assert all(isinstance(handler, logging.NullHandler) for handler in handlers)

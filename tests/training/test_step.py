@@ -83,7 +83,7 @@ def test_what_learns_is_float32(kind):
         assert {v.dtype for v in state.values()} == {torch.float32}
 
 
-def test_half_weights_learn_what_bfloat16_would_lose():
+def test_master_weights_learn_what_bfloat16_would_lose():
     """A step far below the resolution of bfloat16 is not lost to rounding."""
 
     class Line(Objective):
