@@ -18,19 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from own_networks import LearnedMargin, Recurrent
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from small_networks import SIZES, alignment, autoencoder
 from torch import nn
 
 from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
-from sk_cpep.nn import (
-    AlignmentConfig,
-    Augmentation,
-    Encoder,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
+from sk_cpep.nn import AlignmentConfig
 from sk_cpep.training import (
     Alignment,
     Reconstruction,
@@ -42,10 +37,6 @@ from sk_cpep.training import (
     train,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_networks import LearnedMargin, Recurrent
-
-SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 TINY = dict(**SIZES, device="cpu", precision="float32", batch_size=8, lr=1e-3)
 N_WINDOWS = 21
 
@@ -101,10 +92,6 @@ ALIGNMENTS = {
 }
 
 
-def encoders():
-    return [Encoder(MAEConfig(*shape, **SIZES)) for shape in ((3, 16), (2, 12))]
-
-
 def align(
     processes, *, train_pose=False, groups=False, differ=False, seed=0, **options
 ):
@@ -113,12 +100,11 @@ def align(
     chosen = {name: options.pop(name) for name in names if name in options}
     X, P = data()
     torch.manual_seed(processes.rank if differ else 0)
-    config = AlignmentConfig(temperature=0.2, **chosen)
-    network = PoseEMGAlignment(*encoders(), config)
+    network = alignment(config=AlignmentConfig(temperature=0.2, **chosen))
     if not train_pose:
         with torch.no_grad():
             torch.manual_seed(0)
-            P = PoseEMGAlignment(*encoders()).embed_pose(torch.from_numpy(P)).numpy()
+            P = alignment().embed_pose(torch.from_numpy(P)).numpy()
     plan = make_plan(processes, min_batch=2, **options)
     objective = Alignment(
         network,
@@ -135,7 +121,7 @@ class RecordedDraws(Reconstruction):
     """Remembers which tokens were hidden."""
 
     def __init__(self, autoencoder):
-        super().__init__(autoencoder, Augmentation())
+        super().__init__(autoencoder)
         self.draws = []
 
     def draw(self, x, generator=None):
@@ -148,7 +134,7 @@ class GivenDraws(Reconstruction):
     """Hides the tokens that it is told to."""
 
     def __init__(self, autoencoder, draws):
-        super().__init__(autoencoder, Augmentation())
+        super().__init__(autoencoder)
         self.draws = iter(draws)
 
     def draw(self, x, generator=None):
@@ -159,7 +145,7 @@ class GivenDraws(Reconstruction):
 
 def reconstruct(processes, make_objective, **options):
     torch.manual_seed(0)
-    objective = make_objective(MaskedAutoencoder(MAEConfig(3, 16, **SIZES)))
+    objective = make_objective(autoencoder())
     plan = make_plan(processes, **options)
     history = train(objective, data()[:1], plan, rng=np.random.RandomState(0))
     return objective, learned(objective.autoencoder, history)

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import check_random_state
@@ -11,13 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from sk_cpep.nn import (
-    Augmentation,
-    Encoder,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
+from sk_cpep.nn import Augmentation
 from sk_cpep.training import (
     Alignment,
     Reconstruction,
@@ -30,8 +25,6 @@ from sk_cpep.training import (
 )
 from sk_cpep.training._device import autocast, has_bfloat16_units
 from sk_cpep.training._train import split_rows
-
-SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 
 
 class Recorder(nn.Module):
@@ -88,15 +81,15 @@ class Raises(Callback):
 
 def reconstruction():
     torch.manual_seed(0)
-    autoencoder = MaskedAutoencoder(MAEConfig(3, 16, **SIZES))
-    return Reconstruction(autoencoder, Augmentation(channel_rotation=1))
+    return Reconstruction(
+        small_networks.autoencoder(), Augmentation(channel_rotation=1)
+    )
 
 
 def alignment(**options):
     torch.manual_seed(0)
-    encoders = (Encoder(MAEConfig(*shape, **SIZES)) for shape in ((3, 16), (2, 12)))
     options = dict(poses_embedded=False, train_emg=True) | options
-    network = PoseEMGAlignment(*encoders)
+    network = small_networks.alignment()
     return Alignment(network, Augmentation(channel_rotation=1), **options)
 
 

@@ -5,18 +5,13 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
 from sk_cpep import MAE
-from sk_cpep.nn import (
-    Augmentation,
-    Encoder,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
+from sk_cpep.nn import Augmentation
 from sk_cpep.training import (
     Alignment,
     GraphedStep,
@@ -41,14 +36,13 @@ def waves(n=32, seed=0):
 
 def reconstruction():
     torch.manual_seed(0)
-    config = MAEConfig(4, 120, **SIZES)
-    return Reconstruction(MaskedAutoencoder(config), Augmentation(channel_rotation=1))
+    network = small_networks.autoencoder(4, 120, **SIZES)
+    return Reconstruction(network, Augmentation(channel_rotation=1))
 
 
 def alignment():
     torch.manual_seed(0)
-    encoders = (Encoder(MAEConfig(*shape, **SIZES)) for shape in ((4, 120), (3, 60)))
-    network = PoseEMGAlignment(*encoders)
+    network = small_networks.alignment((4, 120), (3, 60), **SIZES)
     return Alignment(network, poses_embedded=False, train_emg=True)
 
 
