@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from . import training as training
     from . import zero_shot as zero_shot
     from ._show_versions import show_versions
-    from .encoders import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
+    from .encoders import (
+        CPEP,
+        MAE,
+        EMG2Pose,
+        ModuleEncoder,
+        NeuroPose,
+        PoseT,
+        VEMG2Pose,
+    )
     from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
     from .zero_shot import ZeroShotClassifier
 else:
@@ -24,7 +32,15 @@ else:
         __name__,
         {
             "_show_versions": ["show_versions"],
-            "encoders": ["CPEP", "MAE", "EMG2Pose", "NeuroPose", "PoseT", "VEMG2Pose"],
+            "encoders": [
+                "CPEP",
+                "MAE",
+                "EMG2Pose",
+                "ModuleEncoder",
+                "NeuroPose",
+                "PoseT",
+                "VEMG2Pose",
+            ],
             "preprocessing": [
                 "BandpassNotch",
                 "InstanceNorm",
@@ -51,6 +67,7 @@ __all__ = [
     "BandpassNotch",
     "EMG2Pose",
     "InstanceNorm",
+    "ModuleEncoder",
     "NeuroPose",
     "PoseT",
     "VEMG2Pose",

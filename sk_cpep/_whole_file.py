@@ -5,12 +5,14 @@ import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
 _STALE_SECONDS = 3600
 
 
-def replace_file(path: Path, data: bytes, previous: Path | None = None) -> None:
+def replace_file(
+    path: Path, data: bytes | memoryview, previous: Path | None = None
+) -> None:
     """Write a file so that a crash leaves the earlier one or the new one.
 
     Parameters
@@ -80,7 +82,7 @@ def remove_stale_drafts(folder: Path) -> None:
                 draft.unlink()
 
 
-def sync(file: BinaryIO) -> None:
+def sync(file: IO[Any]) -> None:
     """Have what was written to an open file put on disk."""
     file.flush()
     os.fsync(file.fileno())

@@ -194,6 +194,8 @@ def is_ours(name, method):
 
 
 def own_parameters(thing):
+    if getattr(thing, "_is_protocol", False):
+        return []
     names = inspect.signature(thing).parameters
     return [name for name in names if name not in ("self", "cls")]
 

@@ -7,7 +7,20 @@ from ._arguments import add_demo_arguments
 
 if TYPE_CHECKING:
     from ._cli import run_demo_command
+    from ._config import NINAPRO, SIMULATED, DemoConfig
 else:
-    __getattr__, __dir__ = attach(__name__, {"_cli": ["run_demo_command"]})
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "_cli": ["run_demo_command"],
+            "_config": ["NINAPRO", "SIMULATED", "DemoConfig"],
+        },
+    )
 
-__all__ = ["add_demo_arguments", "run_demo_command"]
+__all__ = [
+    "NINAPRO",
+    "SIMULATED",
+    "DemoConfig",
+    "add_demo_arguments",
+    "run_demo_command",
+]

@@ -1,6 +1,6 @@
 """How many windows a transformer computes at once, so that each has the same bits."""
 
-from ..nn import MAEConfig
+from ..nn import Encoder, MAEConfig, WindowEncoder
 
 # Operations for a window from which on computing several at a time gains nothing.
 _MANY = 2e8
@@ -30,6 +30,13 @@ def blocks_of(config: MAEConfig, *n_patches: int) -> dict[str, int]:
         return {"fewest": 1, "most": 1}
     aligned = all(_is_aligned(config, 1 + n) for n in n_patches)
     return {"fewest": 4 if min(n_patches) < 2 else 2, "most": 64 if aligned else 1}
+
+
+def blocks_of_encoder(encoder: WindowEncoder) -> dict[str, int]:
+    """Fewest and most windows of a block, for an encoder of any kind."""
+    if isinstance(encoder, Encoder) and isinstance(encoder.config.tokenizer, str):
+        return blocks_of(encoder.config, encoder.config.n_tokens)
+    return {"fewest": 4}  # fewer rows of a product are summed in another order
 
 
 def _is_aligned(config: MAEConfig, n_tokens: int) -> bool:

@@ -1,16 +1,17 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from numbers import Real
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context, clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.preprocessing import normalize
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
@@ -21,7 +22,9 @@ from .._callback_support import (
     propagated,
     with_callbacks,
 )
-from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
+from .._typing import AnyArray, Float32Array, WindowsLike
+from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
+from ..nn._losses import PairLoss, make_criterion
 from ..training import (
     Alignment,
     existing_device,
@@ -29,20 +32,22 @@ from ..training import (
     new_module,
     seeded,
 )
-from ._blocks import blocks_of
+from ._blocks import blocks_of_encoder
+from ._encoder_protocol import check_importable
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
+from ._given_encoder import GivenEncoder
 from ._identity import identify, starting_generator
 from ._mae import MAE
 from ._paired_poses import PairedPoseMixin
 from ._parameters import Amount, Count, Flag, Pooling, Positive, Probability
-from ._persistence import load_weights, weights_digest, weights_of
+from ._persistence import weights_digest
 from ._ring import RingAugmented, read_ring
 from ._scores import mean_over_windows
 from ._trained_estimator import CosineTraining
 from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
-from ._windows import read_groups, read_windows
+from ._windows import Windows, read_groups, read_windows
 
 _Encoder: TypeAlias = Annotated[Any, HasMethods(["fit", "transform"]), None]
 _Embedding: TypeAlias = Annotated[
@@ -64,12 +69,16 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
 
     Parameters
     ----------
-    emg_encoder : MAE or FrozenEstimator of a fitted MAE
+    emg_encoder : estimator, or FrozenEstimator of a fitted one
         Pre-trained on the EMG windows, or, if frozen, taken as it is. (The fitted
-        MAE is never changed: alignment trains a copy.) None is
-        ``MAE(patch_length=50)``.
+        estimator is never changed: alignment trains a copy of its network.) An
+        :class:`MAE`; a :class:`ModuleEncoder` of a network of your own; a pose
+        regressor such as :class:`PoseT`, which is pre-trained to predict the poses; or
+        anything else that is a :class:`~sk_cpep.encoders.WindowEstimator`. None is
+        ``MAE(patch_length=50)``. The windows need not be of EMG: an encoder of another
+        sensor is aligned with the same poses (then set ``channel_rotation=0``).
 
-    pose_encoder : MAE or FrozenEstimator of a fitted MAE
+    pose_encoder : estimator, or FrozenEstimator of a fitted one
         The same for the pose. None is ``MAE(patch_length=200)``.
 
     pose_transformer : transformer
@@ -131,6 +140,15 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     target_temperature : float
         Share the target of a window among the like poses of the batch, by
         ``softmax(cosine / target_temperature)``. None is the paper's.
+
+    loss : {"info_nce", "siglip"} or callable
+        What pulls the two embeddings of a window together: the symmetric cross-entropy
+        over a batch, as in the paper (:func:`sk_cpep.nn.info_nce`); every pair on its
+        own (:class:`sk_cpep.nn.SigLIP`), with the same temperature and a learned bias;
+        or a function of the embeddings of EMG and pose, (n_windows, d_model), of unit
+        length, and of the scale ``1 / tau`` that gives a scalar tensor. The parameters
+        of a module, or of a class of one, are trained as well. Where several processes
+        share a batch, each is given all of it.
 
     center_pose : bool
         Subtract the mean pose embedding of the training windows before normalising,
@@ -226,6 +244,9 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         Annotated[float, Interval(Real, -1, 1, closed="both")] | None
     ) = None
     target_temperature: Positive | None = None
+    loss: Annotated[
+        str | PairLoss | type[nn.Module], StrOptions({"info_nce", "siglip"}), callable
+    ] = "info_nce"
     center_pose: Flag = False
 
     module_: PoseEMGAlignment = field(init=False)
@@ -235,7 +256,13 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, groups=None, validation_groups=None):
+    def fit(
+        self,
+        X: WindowsLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        validation_groups: ArrayLike | None = None,
+    ) -> Self:
         """Pre-train both encoders, then align EMG with pose.
 
         Parameters
@@ -267,24 +294,21 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         identity = identify(
             self, plan, rng, X=X, P=P, groups=groups, validation_groups=sets
         )
-        emg, pose = self._encoders(rng)
-        jobs = {
-            "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
-            "pose_encoder": (pose, self.pose_init, P, Augmentation()),
-        }
-        for name, (mae, _, windows, _) in jobs.items():
-            settle_sizes(name, mae, windows)
+        given = self._given_encoders(rng)
+        self._check_loss()
+        emg, pose = given
+        emg.settle(X)
+        pose.settle(P)
         rows = {"groups": groups, "valid_rows": held_out_rows(sets, plan, rng)}
-        n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
-        task = fit_task(self, n_fits + 1)
-        weights, self.history_ = {}, {}
-        for name, job in jobs.items():
-            pretrained = self._pretrain(task, name, sets, *job)
-            weights[name], self.history_[name] = pretrained
+        task = fit_task(self, emg.needs_fit + pose.needs_fit + 1)
+        self.history_ = {
+            "emg_encoder": self._pretrain(task, emg, X, P, self._augmentation(), sets),
+            "pose_encoder": self._pretrain(task, pose, P, X, Augmentation(), sets),
+        }
         with seeded(rng.randint(2**31)) as generator:
-            self._start_alignment(emg.config_, pose.config_, weights, generator)
-            self.fit_identity_ = identity.with_facts(**self._starting_points(jobs))
-            plan.processes.check_same("CPEP.fit", self.fit_identity_.facts)
+            self._start_alignment(given, generator)
+            self.fit_identity_ = identity.with_facts(**self._starting_points(given))
+            plan.processes.check_same("CPEP.fit", dict(self.fit_identity_.facts))
             run = FitRun(self, plan, self.fit_identity_, stage="alignment")
             self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()
@@ -292,23 +316,30 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         end_task(task, self)
         return self
 
-    def _encoders(self, rng):
-        """The MAE of each modality, with a seed and a folder where it has none."""
+    def _given_encoders(self, rng: np.random.RandomState) -> list[GivenEncoder]:
+        """The encoder of each modality, with a seed and a folder where it has none."""
         shared = ("device", "precision", "compile", "verbose")
         common = {name: getattr(self, name) for name in shared}
         seeds = rng.randint(2**31, size=2)
-        given = (
-            (self.emg_encoder, "emg_encoder", 50, seeds[0]),
-            (self.pose_encoder, "pose_encoder", 200, seeds[1]),
-        )
-        maes = []
-        for mae, name, patch_length, seed in given:
-            own = {"random_state": int(seed), "run_dir": self.run_dir}
-            mae = MAE(patch_length, **common) if mae is None else mae
-            maes.append(mae_of(mae, name, own))
-        return maes
+        return [
+            GivenEncoder(
+                name,
+                MAE(patch_length, **common) if encoder is None else encoder,
+                init,
+                {"random_state": int(seed), "run_dir": self.run_dir},
+            )
+            for name, encoder, init, patch_length, seed in (
+                ("emg_encoder", self.emg_encoder, self.emg_init, 50, seeds[0]),
+                ("pose_encoder", self.pose_encoder, self.pose_init, 200, seeds[1]),
+            )
+        ]
 
-    def _augmentation(self):
+    def _check_loss(self) -> None:
+        """Refuse a loss that a pickle could not find again, or without these options."""
+        check_importable("loss", self.loss)
+        make_criterion(self.loss, self.duplicate_threshold, self.target_temperature)
+
+    def _augmentation(self) -> Augmentation:
         return Augmentation(
             channel_rotation=self.channel_rotation,
             ring=read_ring(self.ring_channels, self.n_channels_in_),
@@ -319,54 +350,66 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             channel_dropout=self.channel_dropout,
         )
 
-    def _pretrain(self, task, name, sets, mae, init, windows, augment):
-        """Weights of the encoder of one modality, and the history of its fit.
+    def _pretrain(
+        self,
+        task: Any,
+        encoder: GivenEncoder,
+        windows: Windows,
+        partners: Windows,
+        augment: Augmentation,
+        sets: AnyArray | None,
+    ) -> list[dict[str, Any]]:
+        """Train an encoder on windows, if it needs it; the history of its fit."""
+        if not encoder.needs_fit:
+            return []
+        stage = leaf_task(task, encoder.name)
+        with propagated(stage, encoder.estimator):
+            begin_task(stage, self)
+            encoder.fit(windows, partners, augment, sets)
+            end_task(stage, self)
+        return list(getattr(encoder.estimator, "history_", ()))
 
-        An encoder that starts at random has no weights yet.
-        """
-        if init == "random":
-            return None, []
-        history = []
-        if needs_fit(mae, init):
-            stage = leaf_task(task, name)
-            with propagated(stage, mae):
-                begin_task(stage, self)
-                mae._fit_augmented(windows, augment, validation_groups=sets)
-                end_task(stage, self)
-            history = mae.history_
-        return weights_of(mae.module_.encoder), history
-
-    def _starting_points(self, jobs):
+    def _starting_points(self, given: Sequence[GivenEncoder]) -> dict[str, Any]:
         """What the alignment begins with, for its identity."""
         facts = {}
-        for name, (mae, init, *_) in jobs.items():
+        for encoder in given:
+            name, estimator = encoder.name, encoder.estimator
             facts[f"{name}_weights"] = weights_digest(getattr(self.module_, name))
-            if init == "pretrained" and hasattr(mae, "fit_identity_"):
-                facts[f"{name}_identity"] = mae.fit_identity_.facts
+            if encoder.init == "pretrained" and hasattr(estimator, "fit_identity_"):
+                facts[f"{name}_identity"] = estimator.fit_identity_.facts
         return facts
 
-    def _start_alignment(self, emg_config, pose_config, weights, generator):
+    def _start_alignment(
+        self, given: Sequence[GivenEncoder], generator: torch.Generator
+    ) -> None:
         """Make `module_`, its encoders as pre-trained or new."""
         self.config_ = AlignmentConfig(
-            emg_config,
-            pose_config,
             temperature=self.temperature,
             learn_temperature=self.learn_temperature,
             pooling=self.pooling,
+            loss=self.loss,
             duplicate_threshold=self.duplicate_threshold,
             target_temperature=self.target_temperature,
         )
+        self._recipes = [encoder.settle_copy() for encoder in given]
         self.module_ = new_module(self._build_module, generator)
-        for name, pretrained in weights.items():
-            if pretrained is not None:
-                load_weights(getattr(self.module_, name), pretrained)
+        for encoder in given:
+            encoder.start(getattr(self.module_, encoder.name))
 
-    def _align(self, run, X, P, rng, task, **rows):
+    def _align(
+        self,
+        run: FitRun,
+        X: Windows,
+        P: Windows,
+        rng: np.random.RandomState,
+        task: Any,
+        **rows: AnyArray | None,
+    ) -> list[dict[str, Any]]:
         """Train `module_` on pairs; its history."""
         plan = run.plan
         frozen_pose = not self.train_pose
 
-        def read_arrays():
+        def read_arrays() -> list[Any]:
             self.module_.to(plan.device)
             if self.center_pose:
                 self._center_pose(P)
@@ -393,22 +436,18 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         end_task(stage, self)
         return history
 
-    def _center_pose(self, P):
+    def _center_pose(self, P: Windows) -> None:
         mean = self._map_poses(self.module_.encode_pose, P).mean(
             axis=0, dtype=np.float64
         )
         self.module_.pose_mean.copy_(torch.from_numpy(mean))
 
-    def _build_module(self):
-        return PoseEMGAlignment(self.config_)
+    def _build_module(self) -> PoseEMGAlignment:
+        emg_encoder, pose_encoder = (recipe() for recipe in self._recipes)
+        return PoseEMGAlignment(emg_encoder, pose_encoder, self.config_)
 
-    def transform(self, X):
+    def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
 
         Returns
         -------
@@ -418,9 +457,11 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._embed_emg(X, self.embedding)
+        module, projected = self.module_, self.embedding == "projection"
+        function = module.embed_emg if projected else module.encode_emg
+        return self._map(function, X, module.emg_encoder)
 
-    def transform_pose(self, P):
+    def transform_pose(self, P: ArrayLike) -> Float32Array:
         """Embed poses.
 
         Parameters
@@ -438,19 +479,10 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
             self.module_.embed_pose, self._read_poses(P, reset=False)
         )
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: WindowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Top-1 retrieval accuracy among the pairs given.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
-        y : array-like of shape (n_windows, n_joints, n_pose_times)
-            Their pose windows ``P``, or what `pose_transformer` takes.
-
-        sample_weight : array-like of shape (n_windows,), default=None
-            How much each EMG window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -461,88 +493,52 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         check_is_fitted(self)
         X, P = self._read_pairs(X, y, reset=False)
         check_contrast(X)
-        U, V = self._embed_emg(X), self._map_poses(self.module_.embed_pose, P)
+        module = self.module_
+        U = self._map(module.embed_emg, X, module.emg_encoder)
+        V = self._map_poses(module.embed_pose, P)
         found = nearest_rows(U, V) == np.arange(len(U))
         return mean_over_windows(found, sample_weight)
 
-    def _embed_emg(self, X, embedding="projection"):
-        Z = self._map(self.module_.encode_emg, X, self.config_.emg)
-        if embedding == "encoder":
-            return Z
-        # Float64, as a float32 product rounds a row by how many others there are.
-        head = weights_of(self.module_.head)
-        U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
-        return normalize(U).astype(np.float32)
-
-    def _embedding_parts(self):
+    def _embedding_parts(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What embeds poses, and what embeds EMG, for those who keep embeddings."""
         module = self.module_
         pooling = module.config.pooling
         pose = module.pose_encoder, module.pose_mean, self.pose_transformer_, pooling
         return pose, (module.emg_encoder, module.head, pooling)
 
-    def _map_poses(self, function, P):
-        return self._map(function, P, self.config_.pose)
+    def _map_poses(
+        self, function: Callable[[Tensor], Tensor], P: Windows
+    ) -> Float32Array:
+        return self._map(function, P, self.module_.pose_encoder)
 
-    def _map(self, function, windows, config):
+    def _map(
+        self,
+        function: Callable[[Tensor], Tensor],
+        windows: Windows,
+        encoder: WindowEncoder,
+    ) -> Float32Array:
         return map_batches(
             function,
             windows,
             device=existing_device(self.device),
             batch_size=self.batch_size,
             module=self.module_,
-            **blocks_of(config, config.n_tokens),
+            **blocks_of_encoder(encoder),
         )
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         if self.embedding == "encoder":
-            return self.config_.emg.d_model
-        return self.config_.pose.d_model
+            return self.module_.emg_encoder.d_model
+        return self.module_.pose_encoder.d_model
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
 
 
-def mae_of(encoder, name, own):
-    """The MAE to start from: the fitted one that is frozen, or a clone.
-
-    Parameters of the clone that are None are as in `own`.
-    """
-    frozen = isinstance(encoder, FrozenEstimator)
-    mae = encoder.estimator if frozen else clone(encoder)
-    if not isinstance(mae, MAE):
-        raise TypeError(
-            f"{name} must be an MAE or a FrozenEstimator of a fitted MAE, got "
-            f"{type(mae).__name__}."
-        )
-    if frozen:
-        check_is_fitted(mae)
-        return mae
-    missing = {k: v for k, v in own.items() if getattr(mae, k) is None}
-    return mae.set_params(**missing)
-
-
-def needs_fit(mae, init):
-    """Whether an encoder has still to be pre-trained."""
-    return init == "pretrained" and not hasattr(mae, "module_")
-
-
-def settle_sizes(name, mae, windows):
-    """Settle the sizes of an encoder, or check that they fit, before any training."""
-    try:
-        if hasattr(mae, "module_"):
-            read_windows(mae, windows, reset=False)
-        else:
-            mae._validate_params()
-            mae._prepare(windows)
-    except ValueError as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
-def check_contrast(X):
+def check_contrast(X: Windows) -> None:
     """Refuse windows that are too few to tell apart."""
     if X.shape[0] < 2:
         raise ValueError(
@@ -551,7 +547,7 @@ def check_contrast(X):
         )
 
 
-def nearest_rows(U, V, block=1024):
+def nearest_rows(U: AnyArray, V: AnyArray, block: int = 1024) -> AnyArray:
     """Index of the row of V with the highest inner product, for each row of U."""
     blocks = np.split(U, range(block, len(U), block))
     return np.concatenate([np.argmax(u @ V.T, axis=1) for u in blocks])

@@ -1,38 +1,32 @@
 """The masked autoencoder of one modality as an estimator."""
 
-from dataclasses import asdict, field
+from collections.abc import Callable
+from dataclasses import field
+from functools import partial
+from typing import Annotated
 
 import numpy as np
 import torch
-from sklearn.base import _fit_context
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
-from .._all_or_nothing import all_or_nothing
-from .._callback_support import end_task, fit_task, with_callbacks
-from ..nn import Augmentation, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import (
-    Reconstruction,
-    existing_device,
-    map_batches,
-    new_module,
-    seeded,
-)
+from .._typing import BoolArray, Float32Array, WindowsLike
+from ..nn import Encoder, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
+from ..training import Reconstruction, existing_device, map_batches
 from ._blocks import blocks_of
-from ._epoch_hook import epoch_hook
-from ._fit_run import FitRun
-from ._identity import identify, starting_generator
+from ._encoder_protocol import Recipe, check_importable
 from ._parameters import Fraction, Pooling, Size
 from ._scores import mean_over_windows
-from ._trained_estimator import CosineTraining
-from ._training_plan import training_plan
+from ._self_supervised import SelfSupervised
 from ._transformer_sizes import TransformerSizes
-from ._validation_rows import held_out_rows, read_sets, recordings_of
-from ._windows import read_groups, read_windows
+from ._windows import Windows, read_windows
 
 _SCORE_SEED = 0
 
 
-class MAE(TransformerSizes, CosineTraining):
+class MAE(TransformerSizes, SelfSupervised):
     """Masked autoencoder of EMG or pose windows.
 
     Windows are cut into ``K = floor(n_times / patch_length)`` patches, channels
@@ -55,6 +49,20 @@ class MAE(TransformerSizes, CosineTraining):
 
     pooling : {"cls", "mean"}
         The embedding: the ``[CLS]`` token, or the mean of the others.
+
+    tokenizer : {"patches", "conv"} or class of a torch.nn.Module
+        What makes a token of each patch: one linear layer, as in the paper; two strided
+        convolutions (:class:`~sk_cpep.nn.ConvTokenizer`); or a class of your own, made
+        with `n_channels`, `n_times`, `patch_length` and `d_model`, that takes patches
+        (n_windows, n_patches, n_channels * patch_length) to tokens (n_windows,
+        n_patches, d_model). With a method ``split(windows)`` it gets what that makes of
+        windows, as many pieces (n_windows, n_patches, n_values), instead of patches.
+
+    target : {"raw"} or callable
+        What is rebuilt of a hidden patch: its samples, as in the paper, or what a
+        function makes of patches (n_windows, n_patches, n_channels, patch_length), a
+        tensor of shape (n_windows, n_patches, n_values); the logarithm of their power,
+        for instance, where the waveform is noise.
 
     Attributes
     ----------
@@ -120,85 +128,49 @@ class MAE(TransformerSizes, CosineTraining):
     mask_ratio: Fraction = field(default=0.5, kw_only=False)
     n_decoder_layers: Size = 2
     pooling: Pooling = "cls"
+    tokenizer: Annotated[
+        str | Callable[..., nn.Module], StrOptions({"patches", "conv"}), callable
+    ] = "patches"
+    target: Annotated[
+        str | Callable[[Tensor], Tensor], StrOptions({"raw"}), callable
+    ] = "raw"
 
     module_: MaskedAutoencoder = field(init=False)
     config_: MAEConfig = field(init=False)
     n_tokens_: int = field(init=False)
 
-    def fit(self, X, y=None, groups=None, validation_groups=None):
-        """Train on windows.
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters."""
+        return partial(Encoder, self._make_config(n_channels, n_times))
 
-        Parameters
-        ----------
-        y : Ignored
-            Present for API consistency.
-
-        Raises
-        ------
-        ValueError
-            If windows are shorter than a patch, the mask would hide nothing, the loss
-            is no longer finite, or all checkpoints of this fit in `run_dir` are damaged.
-        """
-        return self._fit_augmented(X, Augmentation(), groups, validation_groups)
-
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
-    @with_callbacks
-    def _fit_augmented(self, X, augment, groups=None, validation_groups=None):
-        """`fit` on windows that are changed at random in every batch."""
-        recordings = recordings_of(X)
-        X = self._prepare(X)
-        groups = read_groups(groups, X)
-        sets = read_sets(validation_groups, X, groups, recordings)
-        plan = training_plan(self)
-        task = fit_task(self, self.max_epochs)
-        rng = starting_generator(self, plan)
-        self.fit_identity_ = identify(
-            self, plan, rng, X=X, validation_groups=sets, facts=asdict(augment)
-        )
-        run = FitRun(self, plan, self.fit_identity_)
-        valid_rows = held_out_rows(sets, plan, rng)
-        with seeded(rng.randint(2**31)) as generator:
-            module = new_module(self._build_module, generator)
-            self.history_ = run.train(
-                Reconstruction(module, augment),
-                lambda: [X],
-                rng=rng,
-                valid_rows=valid_rows,
-                description=f"MAE ({self.n_channels_in_} channels)",
-                callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
-            )
-        self.module_ = module
-        self.n_iter_ = len(self.history_)
-        end_task(task, self)
-        return self
-
-    def _prepare(self, X):
-        """Validate windows and settle the sizes of the network."""
-        X = read_windows(self, X, reset=True)
+    def _make_config(self, n_channels: int, n_times: int) -> MAEConfig:
+        check_importable("tokenizer", self.tokenizer)
+        check_importable("target", self.target)
         config = MAEConfig(
-            n_channels=self.n_channels_in_,
-            n_times=self.n_times_in_,
+            n_channels=n_channels,
+            n_times=n_times,
             patch_length=self.patch_length,
             mask_ratio=self.mask_ratio,
             n_decoder_layers=self.n_decoder_layers,
+            tokenizer=self.tokenizer,
+            target=self.target,
             **self._transformer_sizes(),
         )
         check_config(config)
-        self.config_ = config
-        self.n_tokens_ = config.n_tokens
-        return X
+        return config
 
-    def _build_module(self):
+    def _settle(self) -> None:
+        self.config_ = self._make_config(self.n_channels_in_, self.n_times_in_)
+        self.n_tokens_ = self.config_.n_tokens
+
+    def _build_module(self) -> MaskedAutoencoder:
         return MaskedAutoencoder(self.config_)
 
-    def transform(self, X):
-        """Embed windows, no patch hidden.
+    def _make_objective(self, module: MaskedAutoencoder) -> Reconstruction:
+        return Reconstruction(module)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            Windows.
+    def transform(self, X: WindowsLike) -> Float32Array:
+        """Embed windows, no patch hidden.
 
         Returns
         -------
@@ -208,10 +180,12 @@ class MAE(TransformerSizes, CosineTraining):
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
         return self._map(
-            lambda x: self.module_.encoder(x, self.pooling), X, n_kept=self.n_tokens_
+            lambda x: self.encoder_(x, self.pooling), X, n_kept=self.n_tokens_
         )
 
-    def reconstruct(self, X, mask=None):
+    def reconstruct(
+        self, X: WindowsLike, mask: ArrayLike | None = None
+    ) -> tuple[Float32Array, BoolArray]:
         """Rebuild windows of which some patches are hidden.
 
         Parameters
@@ -231,13 +205,23 @@ class MAE(TransformerSizes, CosineTraining):
 
         mask : bool ndarray of shape (n_windows, n_tokens_)
             Which patches were hidden.
+
+        Raises
+        ------
+        ValueError
+            If the target was not "raw": what is rebuilt are no windows then.
         """
         check_is_fitted(self)
+        if callable(self.config_.target):
+            raise ValueError(
+                "reconstruct needs target='raw': this MAE was fitted to rebuild what "
+                f"{self.target} makes of patches, which is no window."
+            )
         X = read_windows(self, X, reset=False)
         mask = self._read_mask(mask, X.shape[0])
         n_masked = int(mask[0].sum())
 
-        def rebuild(x, m):
+        def rebuild(x: Tensor, m: Tensor) -> Tensor:
             m = m > 0
             rebuilt, patches = self.module_.rebuild(x, m, n_masked)
             patches = torch.where(m.unsqueeze(-1), rebuilt, patches)
@@ -246,19 +230,18 @@ class MAE(TransformerSizes, CosineTraining):
 
         return self._map(rebuild, X, mask, n_kept=self.n_tokens_ - n_masked), mask
 
-    def score(self, X, y=None, sample_weight=None):
+    def score(
+        self,
+        X: WindowsLike,
+        y: object = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Negative masked mean squared error under fixed masks.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            Windows.
-
         y : Ignored
             Present for API consistency.
-
-        sample_weight : array-like of shape (n_windows,), default=None
-            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -269,19 +252,18 @@ class MAE(TransformerSizes, CosineTraining):
         X = read_windows(self, X, reset=False)
         mask = self._read_mask(None, X.shape[0])
 
-        def error(x, m):
-            m = m > 0
-            rebuilt, patches = self.module_.rebuild(x, m, self.config_.n_masked)
-            error = (rebuilt - patches).square().mean(dim=-1)  # (B, K)
-            return (error * m).sum(dim=1)
+        def errors(x: Tensor, m: Tensor) -> Tensor:
+            return self.module_.errors(x, m > 0, self.config_.n_masked)
 
         n_kept = self.n_tokens_ - self.config_.n_masked
-        total = self._map(error, X, mask, n_kept=n_kept).astype(np.float64)
+        total = self._map(errors, X, mask, n_kept=n_kept).astype(np.float64)
         if sample_weight is None:
             return -float(total.sum() / mask.sum())
         return -mean_over_windows(total / self.config_.n_masked, sample_weight)
 
-    def _map(self, function, *arrays, n_kept):
+    def _map(
+        self, function: Callable[..., Tensor], *arrays: Windows, n_kept: int
+    ) -> Float32Array:
         return map_batches(
             function,
             *arrays,
@@ -291,11 +273,12 @@ class MAE(TransformerSizes, CosineTraining):
             **blocks_of(self.config_, n_kept, self.n_tokens_),
         )
 
-    def _read_mask(self, mask, n_windows):
+    def _read_mask(self, mask: ArrayLike | None, n_windows: int) -> BoolArray:
         if mask is None:
             generator = torch.Generator("cpu").manual_seed(_SCORE_SEED)
             sizes = n_windows, self.n_tokens_, self.config_.n_masked
-            return random_mask(*sizes, generator=generator, device="cpu").numpy()
+            drawn = random_mask(*sizes, generator)
+            return np.asarray(drawn.numpy())
         mask = np.asarray(mask, dtype=bool)
         if mask.shape not in ((self.n_tokens_,), (n_windows, self.n_tokens_)):
             raise ValueError(
@@ -308,13 +291,14 @@ class MAE(TransformerSizes, CosineTraining):
         return mask
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return self.config_.d_model
 
 
-def check_config(config):
+def check_config(config: MAEConfig) -> None:
     """Refuse sizes that make no autoencoder, saying what to change."""
     check_encoder(config)
+    config.target_size  # noqa: B018  # raises if the target is of no use
     if config.n_masked == 0:
         raise ValueError(
             f"mask_ratio={config.mask_ratio} of {config.n_tokens} patches (windows of "
@@ -323,7 +307,7 @@ def check_config(config):
         )
 
 
-def check_encoder(config):
+def check_encoder(config: MAEConfig) -> None:
     """Refuse sizes that make no encoder."""
     if config.n_tokens == 0:
         raise ValueError(

@@ -1,10 +1,17 @@
 """NeuroPose as an estimator."""
 
 from dataclasses import field, replace
+from functools import partial
 from typing import Any
 
-from ..nn import NeuroPoseConfig, NeuroPoseNet, neuropose_time_pools
+from ..nn import (
+    NeuroPoseConfig,
+    NeuroPoseEncoder,
+    NeuroPoseNet,
+    neuropose_time_pools,
+)
 from ..training import TrainingPlan
+from ._encoder_protocol import Recipe
 from ._parameters import Array, Count, Positive, Probability
 from ._pose_regressor import BaselineRegressor, read_sizes
 
@@ -48,9 +55,6 @@ class NeuroPose(BaselineRegressor):
     dropout : float
         Dropout after each convolution.
 
-    gradient_clip : float
-        Largest norm of the gradient. None does not clip.
-
     batch_size : int
         Windows per step, over all processes that train together; each normalises over
         its own share, and in the end all have the statistics of the first.
@@ -84,13 +88,11 @@ class NeuroPose(BaselineRegressor):
     --------
     >>> import numpy as np
     >>> from sk_cpep import NeuroPose
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
     >>> model = NeuroPose(sfreq=100, widths=(4, 8, 16), n_residual_blocks=1,
     ...     max_epochs=1, random_state=0)
     >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    (16, 8, 200)
     """
 
     time_pools: Array | None = None
@@ -116,27 +118,35 @@ class NeuroPose(BaselineRegressor):
         plan = super()._plan()
         return replace(plan, min_batch=2 * plan.processes.size)
 
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters."""
+        return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
+
     def _make_config(self) -> NeuroPoseConfig:
+        config = self._encoder_config(self.n_channels_in_, self.n_times_in_)
+        n_joints, n_pose_times = self.n_joints_in_, self.n_pose_times_in_
+        return replace(config, n_joints=n_joints, n_pose_times=n_pose_times)
+
+    def _encoder_config(self, n_channels: int, n_times: int) -> NeuroPoseConfig:
         time_pools = self.time_pools
         if time_pools is None:
             time_pools = neuropose_time_pools(self.sfreq)
+        sizes: dict[str, Any] = {
+            name: read_sizes(name, getattr(self, name), n)
+            for name, n in (
+                ("electrode_pools", 3),
+                ("electrode_upsampling", 3),
+                ("kernel_size", 2),
+                ("widths", 3),
+            )
+        }
         config = NeuroPoseConfig(
-            n_times=self.n_times_in_,
-            n_channels=self.n_channels_in_,
-            n_joints=self.n_joints_in_,
-            n_pose_times=self.n_pose_times_in_,
+            n_times=n_times,
+            n_channels=n_channels,
             time_pools=read_sizes("time_pools", time_pools, 3),
             n_residual_blocks=self.n_residual_blocks,
             dropout=self.dropout,
-            **{
-                name: read_sizes(name, getattr(self, name), n)
-                for name, n in (
-                    ("electrode_pools", 3),
-                    ("electrode_upsampling", 3),
-                    ("kernel_size", 2),
-                    ("widths", 3),
-                )
-            },
+            **sizes,
         )
         check_frames(config, self.sfreq)
         return config

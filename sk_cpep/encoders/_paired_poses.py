@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from sklearn.base import clone
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.validation import _num_samples
 
-from .._typing import WindowsLike
+from .._typing import AnyArray, WindowsLike
 from ..preprocessing._origin import origin_of
 from ..training import check_magnitude
 from ._pairing import check_origins, check_recordings
-from ._parameters import DeclaredParameters
+from ._trained_estimator import TrainedEstimator
 from ._windows import (
     Windows,
     as_windows,
@@ -47,15 +48,20 @@ def read_poses(P: WindowsLike | None, *, reader: str, name: str = "P") -> Window
             "pose windows, fit(X_emg, P_pose)."
         )
     refuse_recordings(P, name)
-    if not is_lazy(P):
-        P = check_array(P, allow_nd=True, ensure_2d=False, input_name=name)
-        check_magnitude(P, name)
-        P = as_windows(P.reshape(-1, 1) if P.ndim == 1 else P, name)
-    refuse_empty(P, name)
-    return P
+    poses: Windows
+    if is_lazy(P):
+        poses = P
+    else:
+        array: AnyArray = check_array(
+            P, allow_nd=True, ensure_2d=False, input_name=name
+        )
+        check_magnitude(array, name)
+        poses = as_windows(array.reshape(-1, 1) if array.ndim == 1 else array, name)
+    refuse_empty(poses, name)
+    return poses
 
 
-class PairedPoseMixin(DeclaredParameters):
+class PairedPoseMixin(TrainedEstimator):
     """Base of the estimators that read pose windows which are paired with EMG windows.
 
     Parameters
@@ -90,7 +96,7 @@ class PairedPoseMixin(DeclaredParameters):
         if emg is not None and pose is not None and len(emg.counts) == len(pose.counts):
             check_recordings(emg, pose)
         check_pairs(X, P)
-        n_given = 1 if self.pose_transformer_ is None else len(y)
+        n_given = 1 if self.pose_transformer_ is None else _num_samples(y)
         check_origins(emg, pose, X.shape[0], n_given)
         return X, P
 

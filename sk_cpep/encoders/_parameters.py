@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, field, make_dataclass
 from functools import reduce
 from inspect import cleandoc, get_annotations, isfunction, signature
+from itertools import chain
 from numbers import Integral, Real
 from operator import or_
 from types import NoneType, UnionType
@@ -54,9 +55,10 @@ class DeclaredParameters:
 
     Every subclass gets an ordinary constructor, which stores all of its parameters,
     and `_parameter_constraints`. Its docstring gets the entries of Parameters and
-    Attributes that only its bases have, and the defaults; the docstrings of its methods
-    get the entries and sections that only the method of a base has. A subclass with a
-    constructor of its own keeps it, and all that it says.
+    Attributes that only its bases have, their References if it has none, and the
+    defaults; the docstrings of its methods get the entries and sections that only the
+    method of a base has. A subclass with its own constructor keeps that constructor,
+    and its docstring as it is.
 
     It is not a dataclass, because some libraries take dataclasses apart into their
     fields, and what an estimator has learned would be lost.
@@ -91,21 +93,22 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[Any, Any]]]:
         if isinstance(value, Field):
             delattr(cls, name)
         else:
-            value = field(default=value, kw_only=True)
+            value = field(default=value)
         is_class_variable = ClassVar in (annotation, get_origin(annotation))
         if value.default is MISSING or is_class_variable or name.startswith("_"):
             continue
+        value.kw_only = value.kw_only is not False
         setattr(cls, name, value.default)
         yield name, (annotation, value)
 
 
 def _inherited(cls: type[DeclaredParameters]) -> _Fields:
-    """All parameters as the class has them; its own first, those of its bases next."""
+    """All parameters as the class has them; those passed by position first, then its own."""
     fields: _Fields = {}
     for base in cls.__mro__:
         for name, declared in vars(base).get("_own_parameters", {}).items():
             fields[name] = fields.pop(name, declared)
-    return fields
+    return dict(sorted(fields.items(), key=lambda item: item[1][1].kw_only))
 
 
 def _constraints(cls: type[DeclaredParameters]) -> dict[str, list[Any]]:
@@ -126,7 +129,7 @@ def _type_and_constraints(annotation: Any) -> tuple[Any, list[Any]]:
     if origin not in (Union, UnionType):
         return annotation, [None] if annotation is NoneType else []
     kinds, constraints = zip(*map(_type_and_constraints, arguments))
-    allowed = sum(constraints, [])
+    allowed = list(chain(*constraints))
     return reduce(or_, kinds), [] if allowed == [None] else allowed
 
 
@@ -140,7 +143,8 @@ def _constructor(cls: type, fields: _Fields) -> Callable[..., None]:
         )
         for name, (annotation, given) in fields.items()
     ]
-    init: Any = make_dataclass("_", arguments, repr=False, eq=False).__init__
+    stores: Any = make_dataclass("_", arguments, repr=False, eq=False)
+    init = stores.__init__
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
     init.fields = fields
@@ -163,13 +167,12 @@ def _class_docstring(cls: type[DeclaredParameters], fields: _Fields) -> str | No
         head, newline, text = parameters[name].partition("\n")
         parameters[name] = f"{head}, default={shown}{newline}{text}"
     merged = {
-        "": sections[0][""],
         "Parameters": _joined(parameters, fields),
         "Attributes": _joined(attributes, attributes),
+        "References": next(filter(None, (s.get("References") for s in sections)), ""),
     }
-    return _docstring(
-        merged | {k: v for k, v in sections[0].items() if k not in merged}
-    )
+    titles = ("", "Parameters", "Attributes", "See Also", "Notes", "References")
+    return _docstring(dict.fromkeys(titles, "") | sections[0] | merged)
 
 
 def _complete_method(method: Any, of_base: Any) -> None:
@@ -177,9 +180,15 @@ def _complete_method(method: Any, of_base: Any) -> None:
     if not method.__doc__ or not getattr(of_base, "__doc__", None):
         return
     own, base = _sections(method.__doc__), _sections(of_base.__doc__)
-    entries = _entries(doc.get("Parameters", "") for doc in (own, base))
-    parameters = _joined(entries, signature(method).parameters)
-    method.__doc__ = _docstring({"": ""} | base | own | {"Parameters": parameters})
+    parameters, raises = (
+        _entries(doc.get(title, "") for doc in (own, base))
+        for title in ("Parameters", "Raises")
+    )
+    merged = {
+        "Parameters": _joined(parameters, signature(method).parameters),
+        "Raises": _joined(raises, raises),
+    }
+    method.__doc__ = _docstring({"": ""} | base | own | merged)
 
 
 def _sections(doc: str) -> dict[str, str]:
@@ -207,5 +216,6 @@ def _docstring(sections: dict[str, str]) -> str:
     parts = [
         f"{title}\n{'-' * len(title)}\n{text}" if title else text
         for title, text in sections.items()
+        if text
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"

@@ -24,6 +24,7 @@ from ..training import (
     new_module,
     seeded,
 )
+from ._encoder_protocol import EncoderMixin
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._hand_model import load_hand_model
@@ -40,7 +41,9 @@ from ._windows import Windows, is_lazy, read_groups, read_windows
 _FINGERTIP_SFREQ = 50.0
 
 
-class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstimator):
+class PoseRegressor(
+    RegressorMixin, RingAugmented, PairedPoseMixin, EncoderMixin, TrainedEstimator
+):
     """Base of the pose regressors.
 
     A subclass has ``_make_config()``, which settles the sizes of the network, and
@@ -94,7 +97,7 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
         with seeded(rng.randint(2**31)) as generator:
-            module = new_module(self._build_module, generator)
+            module: Any = new_module(self._build_module, generator)
             self.history_ = run.train(
                 PoseRegression(module, loss, self._augmentation()),
                 lambda: [X, P],
@@ -163,8 +166,8 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
 
     def _as_given(self, P: AnyArray) -> AnyArray:
         """Poses (n, J, T) in the shape and type of the pose given to fit."""
-        P = P.astype(self._pose_dtype, copy=False)
-        return P[(slice(None), *[0] * (3 - self._pose_ndim))]
+        index: tuple[Any, ...] = (slice(None), *[0] * (3 - self._pose_ndim))
+        return P.astype(self._pose_dtype, copy=False)[index]
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows, for a probe.
@@ -177,7 +180,7 @@ class PoseRegressor(RegressorMixin, RingAugmented, PairedPoseMixin, TrainedEstim
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._map(self.module_.embed, X)
+        return self._map(lambda x: self.encoder_(x, "mean"), X)
 
     def score(
         self, X: WindowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -240,6 +243,9 @@ class BaselineRegressor(PoseRegressor):
     lr : float
         Learning rate of Adam, constant.
 
+    gradient_clip : float
+        Largest norm of the gradient. None does not clip.
+
     Attributes
     ----------
     loss_terms_ : tuple of str
@@ -283,12 +289,11 @@ def read_sizes(name: str, values: ArrayLike, n: int) -> tuple[int, ...]:
     given = np.asarray(values, dtype=object)
     sizes = given.ravel().tolist()
     if given.shape != (n,) or not all(map(is_size, sizes)):
-        shown = tuple(values) if given.ndim else values
-        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {shown}.")
+        raise ValueError(f"{name} must be {n} whole numbers from 1 on, got {values!r}.")
     return tuple(map(int, sizes))
 
 
-def is_size(value: object) -> bool:
+def is_size(value: Any) -> bool:
     """Whether a value is a whole number from 1 on, of any type but bool."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     return is_number and value >= 1 and value % 1 == 0

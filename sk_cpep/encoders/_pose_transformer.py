@@ -1,15 +1,18 @@
 """The transformer of the masked autoencoder as a pose regressor."""
 
 from dataclasses import field
+from functools import partial
 from typing import Any
 
 from ..nn import (
+    Encoder,
     MAEConfig,
     PoseLoss,
     PoseTransformer,
     PoseTransformerConfig,
     mean_squared_error,
 )
+from ._encoder_protocol import Recipe
 from ._mae import check_encoder
 from ._parameters import Size
 from ._pose_regressor import PoseRegressor
@@ -60,13 +63,11 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
     --------
     >>> import numpy as np
     >>> from sk_cpep import PoseT
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
     >>> model = PoseT(20, d_model=32, n_layers=1,
     ...     max_epochs=1, random_state=0)
     >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    (16, 8, 200)
     """
 
     patch_length: Size = field(default=50, kw_only=False)
@@ -77,14 +78,22 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
     def _loss(self) -> PoseLoss:
         return PoseLoss(mean_squared_error)
 
-    def _make_config(self) -> PoseTransformerConfig:
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters."""
+        return partial(Encoder, self._encoder_config(n_channels, n_times))
+
+    def _encoder_config(self, n_channels: int, n_times: int) -> MAEConfig:
         encoder = MAEConfig(
-            n_channels=self.n_channels_in_,
-            n_times=self.n_times_in_,
+            n_channels=n_channels,
+            n_times=n_times,
             patch_length=self.patch_length,
             **self._transformer_sizes(),
         )
         check_encoder(encoder)
+        return encoder
+
+    def _make_config(self) -> PoseTransformerConfig:
+        encoder = self._encoder_config(self.n_channels_in_, self.n_times_in_)
         return PoseTransformerConfig(encoder, self.n_joints_in_, self.n_pose_times_in_)
 
     def _build_module(self) -> PoseTransformer:

@@ -1,15 +1,15 @@
 """The ring of electrodes round the limb, which training rolls at random."""
 
-from dataclasses import field
 from numbers import Integral
 
 import numpy as np
 
 from ..nn import Augmentation
-from ._parameters import Array, Count, DeclaredParameters, Size
+from ._parameters import Array, Count, Size
+from ._trained_estimator import TrainedEstimator
 
 
-class RingAugmented(DeclaredParameters):
+class RingAugmented(TrainedEstimator):
     """Base of the estimators that roll the ring of electrodes while training.
 
     Parameters
@@ -25,8 +25,6 @@ class RingAugmented(DeclaredParameters):
 
     channel_rotation: Count = 1
     ring_channels: Size | Array | None = None
-
-    n_channels_in_: int = field(init=False)
 
     def _augmentation(self) -> Augmentation:
         ring = read_ring(self.ring_channels, self.n_channels_in_)

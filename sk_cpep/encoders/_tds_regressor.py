@@ -1,6 +1,7 @@
 """What EMG2Pose and VEMG2Pose share: features at a low rate, decoded in steps."""
 
 from dataclasses import field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,7 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._typing import AnyArray, Float32Array, WindowsLike
-from ..nn import PoseRollout, RolloutConfig, TDSConfig, tds_sizes
+from ..nn import PoseRollout, RolloutConfig, TDSConfig, TDSFeaturizer, tds_sizes
+from ._encoder_protocol import Recipe
 from ._parameters import Array, Positive, Size
 from ._pose_regressor import BaselineRegressor, read_sizes
 from ._windows import read_windows
@@ -55,9 +57,6 @@ class TDSRegressor(BaselineRegressor):
     rollout_sfreq : float
         Steps a second.
 
-    gradient_clip : float
-        Largest norm of the gradient. None does not clip.
-
     Attributes
     ----------
     module_ : torch.nn.Module
@@ -72,6 +71,13 @@ class TDSRegressor(BaselineRegressor):
     pose_start_ : int
         The first sample of the pose that is predicted, the first after the left
         context; before it, predictions hold that one.
+
+    References
+    ----------
+    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
+       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
+    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
+       Time-Depth Separable Convolutions", Interspeech 2019.
     """
 
     mode: Annotated[
@@ -96,11 +102,11 @@ class TDSRegressor(BaselineRegressor):
         raise NotImplementedError
 
     def _make_config(self) -> RolloutConfig:
-        config = RolloutConfig(
+        return RolloutConfig(
             n_times=self.n_times_in_,
             n_joints=self.n_joints_in_,
             n_pose_times=self.n_pose_times_in_,
-            tds=self._tds_config(),
+            tds=self._tds_config(self.n_channels_in_, self.n_times_in_),
             sfreq=self.sfreq,
             rollout_sfreq=self.rollout_sfreq,
             tracking=self.mode == "tracking",
@@ -108,10 +114,12 @@ class TDSRegressor(BaselineRegressor):
             output_scale=self.output_scale,
             **self._decoder(),
         )
-        check_context(config)
-        return config
 
-    def _tds_config(self) -> TDSConfig:
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters."""
+        return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
+
+    def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:
         """Sizes of the featurizer: those given, others scaled to the rate."""
         given = {
             name: read_sizes(name, getattr(self, name), n)
@@ -127,14 +135,17 @@ class TDSRegressor(BaselineRegressor):
                 f"d_model={self.d_model} must be a multiple of "
                 f"block_channels={self.block_channels}."
             )
-        return TDSConfig(
-            n_channels=self.n_channels_in_,
+        sizes: dict[str, Any] = tds_sizes(self.sfreq, given.get("strides")) | given
+        config = TDSConfig(
+            n_channels=n_channels,
             n_blocks=self.n_blocks,
             d_model=self.d_model,
             block_channels=self.block_channels,
             d_features=self.d_features,
-            **tds_sizes(self.sfreq, given.get("strides")) | given,
+            **sizes,
         )
+        check_context(config, n_times, self.sfreq)
+        return config
 
     def _build_module(self) -> PoseRollout:
         return PoseRollout(self.config_)
@@ -208,12 +219,12 @@ class TDSRegressor(BaselineRegressor):
         return self.config_.tds.d_features
 
 
-def check_context(config: RolloutConfig) -> None:
+def check_context(config: TDSConfig, n_times: int, sfreq: float) -> None:
     """Refuse windows that end before the first feature."""
-    context, sfreq = config.tds.left_context, config.sfreq
-    if config.n_times <= context:
+    context = config.left_context
+    if n_times <= context:
         raise ValueError(
-            f"Windows of {config.n_times} samples ({config.n_times / sfreq:g} s at "
+            f"Windows of {n_times} samples ({n_times / sfreq:g} s at "
             f"sfreq={sfreq:g}) are too short: the network looks back {context} samples "
             f"and needs {context + 1} at the least. Use longer windows, set sfreq to "
             "their rate, or give smaller kernel_sizes."

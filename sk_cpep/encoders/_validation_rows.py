@@ -21,9 +21,9 @@ def recordings_of(*arrays: object) -> AnyArray | None:
         origin = origin_of(windows)
         if origin is not None:
             return origin.recordings
-        recordings = getattr(windows, "recordings", None)
-        if is_lazy(windows) and np.shape(recordings) == (windows.shape[0],):
-            return np.asarray(recordings)
+        recordings = np.asarray(getattr(windows, "recordings", None))
+        if is_lazy(windows) and recordings.shape == (windows.shape[0],):
+            return recordings
     return None
 
 
@@ -82,7 +82,7 @@ def held_out_rows(
     n_windows = np.cumsum(np.bincount(members)[order])
     n_valid = max(
         round(len(names) * plan.validation_fraction),
-        1 + np.searchsorted(n_windows, plan.smallest_batch),
+        1 + int(np.searchsorted(n_windows, plan.smallest_batch)),
     )
     if n_valid >= len(names):
         raise ValueError(

@@ -39,24 +39,15 @@ class VEMG2Pose(TDSRegressor):
     EMG2Pose : Predicts poses with an MLP.
     PoseT : The same task with the transformer of :class:`MAE`.
 
-    References
-    ----------
-    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
-       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
-    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
-       Time-Depth Separable Convolutions", Interspeech 2019.
-
     Examples
     --------
     >>> import numpy as np
     >>> from sk_cpep import VEMG2Pose
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(16, 8, 200)).astype("float32")
-    >>> P = rng.normal(size=(16, 20, 200)).astype("float32")
-    >>> model = VEMG2Pose(sfreq=100, d_model=32, d_features=8, d_hidden=16,
-    ...     max_epochs=1, random_state=0)
-    >>> model.fit(X, P).predict(X).shape
-    (16, 20, 200)
+    >>> X, P = np.random.default_rng(0).normal(size=(2, 16, 8, 200))
+    >>> model = VEMG2Pose("tracking", sfreq=100, d_model=32, d_features=8,
+    ...     d_hidden=16, max_epochs=1, random_state=0).fit(X, P)
+    >>> model.predict(X, initial_pose=P[:, :, model.pose_start_]).shape
+    (16, 8, 200)
     """
 
     n_lstm_layers: Size = 2

@@ -40,18 +40,20 @@ def read_windows(
         Windows in memory as an array, others as they are.
     """
     refuse_recordings(X, "X")
+    windows: Windows
     if is_lazy(X):
+        windows = X
         if reset:  # names of an earlier fit are forgotten
             validate_data(estimator, X, reset=True, skip_check_array=True)
     else:
-        X = validate_data(
+        array: AnyArray = validate_data(
             estimator, X, reset=reset, allow_nd=True, ensure_min_samples=1
         )
-        X = as_windows(X, "X")
-        check_magnitude(X, "X")
-    refuse_empty(X, "X")
-    _check_shape(estimator, X.shape, reset)
-    return X
+        windows = as_windows(array, "X")
+        check_magnitude(windows, "X")
+    refuse_empty(windows, "X")
+    _check_shape(estimator, windows.shape, reset)
+    return windows
 
 
 def read_groups(

@@ -92,7 +92,9 @@ def test_batches_are_still_of_one_person(small_cpep, windows, monkeypatch):
     X, P, _, users = windows
     seen = []
     monkeypatch.setattr(
-        _fit_run, "train", lambda *args, groups=None, **options: seen.append(groups) or []
+        _fit_run,
+        "train",
+        lambda *args, groups=None, **options: seen.append(groups) or [],
     )
     small_cpep(**STOPS).fit(X, P, groups=users, validation_groups=RECORDINGS)
     assert seen[:2] == [None, None]  # the autoencoders
