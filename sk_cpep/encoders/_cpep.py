@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from .._callback_support import (
     propagated,
     with_callbacks,
 )
+from .._param_validation import validate_fit
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
 from ..nn._losses import PairLoss, make_criterion
@@ -254,7 +254,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     temperature_: float = field(init=False)
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     @with_callbacks
     def fit(
         self,

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._all_or_nothing import all_or_nothing
 from .._callback_support import end_task, fit_task, with_callbacks
+from .._param_validation import validate_fit
+from .._sklearn_bases import RegressorMixin
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import PoseLoss
 from ..training import (
@@ -70,7 +71,7 @@ class PoseRegressor(
     pose_start_: int = field(init=False)
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     @with_callbacks
     def fit(
         self,

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import (
+from sklearn.utils._param_validation import StrOptions
+
+from .._callback_support import CallbackSupportMixin
+from .._sklearn_bases import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils._param_validation import StrOptions
-
-from .._callback_support import CallbackSupportMixin
 from .._typing import AnyArray, Float32Array, RandomStateLike, WindowsLike
 from ._identity import FitIdentity
 from ._parameters import (

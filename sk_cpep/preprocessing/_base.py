@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar, Self
 
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import CallbackSupportMixin, leaf_fit
+from .._param_validation import validate_fit
+from .._sklearn_bases import BaseEstimator, TransformerMixin
 from .._typing import RecordingsLike
 from ._recordings import Recordings, as_recordings
 
@@ -31,7 +32,7 @@ class RecordingTransformer(  # type: ignore[call-arg]  # it is a keyword of scik
     # Least number of samples of a recording.
     _min_times: ClassVar[int] = 1
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     @leaf_fit
     def fit(self, X: RecordingsLike, y: object = None) -> Self:
         """Check the parameters and the data.

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.signal import butter, iirnotch, tf2sos
-from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._sklearn_bases import OneToOneFeatureMixin
 from .._typing import Float64Array, FloatArray
 from ._base import RecordingTransformer
 from ._cascade import Cascade, pole_radii, ringing

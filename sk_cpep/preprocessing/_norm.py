@@ -6,9 +6,9 @@ from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._sklearn_bases import OneToOneFeatureMixin
 from .._typing import AnyArray, FloatArray
 from ._base import RecordingTransformer
 from ._recordings import BLOCK_SAMPLES, Recordings, count_dead, map_recordings

@@ -6,8 +6,9 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._param_validation import validate_params
 from .._typing import AnyArray, BoolArray, IntArray
 from ._labels import join_labels, majority, mark_labels
 from ._tracks import Track, read_tracks
@@ -29,7 +30,6 @@ PROVENANCE = np.dtype(
         "rates": ["array-like", None],
         "return_provenance": ["boolean"],
     },
-    prefer_skip_nested_validation=True,
 )
 def make_windows(
     *arrays: Any,

@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -20,6 +19,8 @@ from sklearn.utils.validation import (
 
 from .._all_or_nothing import all_or_nothing
 from .._ids import refuse_several_kinds
+from .._param_validation import validate_fit
+from .._sklearn_bases import BaseEstimator, ClassifierMixin
 from .._typing import AnyArray, Float32Array, Float64Array, IntArray, WindowsLike
 from ..training import existing_device, resolve_device
 from ._encoder import AlignedEncoder, fitted_pose_encoder, normalise
@@ -158,7 +159,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        encoder: BaseEstimator | AlignedEncoder,
+        encoder: Any,  # whose last step is an AlignedEncoder
         n_neighbors: int = 10,
         *,
         batch_size: int | None = None,
@@ -170,7 +171,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     def fit(self, P: WindowsLike, y: ArrayLike) -> Self:
         """Make the gallery of poses and their names.
 
@@ -197,7 +198,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     def partial_fit(
         self, P: WindowsLike, y: ArrayLike, classes: ArrayLike | None = None
     ) -> Self:
@@ -237,7 +238,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
+    @validate_fit
     def share_gallery(self, classifier: "ZeroShotClassifier") -> Self:
         """Take over the gallery of another classifier, without embedding its poses.
 

@@ -7,8 +7,9 @@ from numbers import Integral
 from pathlib import Path
 
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from ..._param_validation import validate_params
 from ..._typing import PathLike
 from .._window_array import WindowArray
 from ._format import SFREQ
@@ -35,7 +36,6 @@ from ._windows import (
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     },
-    prefer_skip_nested_validation=True,
 )
 def load_emg2pose(
     root: PathLike,

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from ..._param_validation import validate_params
 from ..._typing import PathLike
 from .._window_array import WindowArray
 from ..emg2pose._metadata import read_emg2pose_metadata
@@ -32,7 +33,6 @@ pose picked at {pose_rate} Hz.
 @validate_params(
     PARAMETER_CONSTRAINTS
     | {"pack": [str, os.PathLike], "verify": ["boolean", StrOptions({"lazy"})]},
-    prefer_skip_nested_validation=True,
 )
 def load_pack(
     pack: PathLike,

@@ -14,14 +14,10 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
+from ..._param_validation import validate_params
 from ..._typing import PathLike
 from ..._version import __version__
 from ..._whole_file import replace_file
@@ -72,7 +68,6 @@ _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
         "on_error": [StrOptions({"raise", "skip"})],
         "verbose": ["verbose"],
     },
-    prefer_skip_nested_validation=True,
 )
 def pack_emg2pose(
     root: PathLike,

@@ -14,10 +14,11 @@ from typing import Literal
 import h5py
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
+from ..._param_validation import validate_params
 from ..._typing import AnyArray, PathLike, RandomStateLike
 from ..._whole_file import replace_file
 from ..emg2pose._format import (
@@ -198,7 +199,6 @@ _COUNT_OR_NONE = [None, Interval(Integral, 0, None, closed="left")]
         "n_jobs": [None, Integral],
         "verbose": ["verbose"],
     },
-    prefer_skip_nested_validation=True,
 )
 def write_emg2pose_corpus(
     root: PathLike,

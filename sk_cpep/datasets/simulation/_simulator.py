@@ -7,8 +7,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..._param_validation import validate_params
 from ..._typing import AnyArray, Float64Array, RandomStateLike
 from ..emg2pose._format import JOINT_NAMES
 from . import _gestures as kinematics
@@ -125,7 +126,6 @@ _COUNT = Interval(Integral, 1, None, closed="left")
         "repetition_variability": [_NOT_NEGATIVE],
         "random_state": ["random_state"],
     },
-    prefer_skip_nested_validation=True,
 )
 def make_gesture_recordings(
     n_users: int = 6,
