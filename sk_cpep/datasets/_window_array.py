@@ -106,7 +106,7 @@ class WindowArray:
     """
 
     ndim = 3
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype[np.float32] = np.dtype(np.float32)
 
     def __init__(
         self,
@@ -116,9 +116,9 @@ class WindowArray:
         n_times: int,
     ) -> None:
         self.source = source
-        self.recordings = _integers(recordings, "recordings")
-        self.starts = _integers(starts, "starts")
-        self.n_times = int(n_times)
+        self.recordings: Indices = _integers(recordings, "recordings")
+        self.starts: Indices = _integers(starts, "starts")
+        self.n_times: int = int(n_times)
         if len(self.recordings) != len(self.starts):
             raise ValueError(
                 f"recordings has {len(self.recordings)} entries, starts has "

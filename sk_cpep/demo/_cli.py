@@ -1,5 +1,6 @@
 """The command line: ``python -m sk_cpep demo``."""
 
+import argparse
 import sys
 import time
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from ._report import format_table, save_pictures, save_records, set_aside
 from ._run import choose_test_users, run_demo
 
 
-def run_demo_command(args):
+def run_demo_command(args: argparse.Namespace) -> int:
     """Load or simulate recordings, run the demo, and report."""
     if args.data is not None and is_same(args.out, args.data):
         raise ValueError(

@@ -37,7 +37,7 @@ from ._encoder_protocol import check_importable
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._given_encoder import GivenEncoder
-from ._identity import identify, starting_generator
+from ._identity import FitIdentity, identify, starting_generator
 from ._mae import MAE
 from ._paired_poses import PairedPoseMixin
 from ._parameters import Amount, Count, Flag, Pooling, Positive, Probability
@@ -301,18 +301,20 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         pose.settle(P)
         rows = {"groups": groups, "valid_rows": held_out_rows(sets, plan, rng)}
         task = fit_task(self, emg.needs_fit + pose.needs_fit + 1)
-        self.history_ = {
+        self.history_: dict[str, list[dict[str, Any]]] = {
             "emg_encoder": self._pretrain(task, emg, X, P, self._augmentation(), sets),
             "pose_encoder": self._pretrain(task, pose, P, X, Augmentation(), sets),
         }
         with seeded(rng.randint(2**31)) as generator:
             self._start_alignment(given, generator)
-            self.fit_identity_ = identity.with_facts(**self._starting_points(given))
+            self.fit_identity_: FitIdentity = identity.with_facts(
+                **self._starting_points(given)
+            )
             plan.processes.check_same("CPEP.fit", dict(self.fit_identity_.facts))
             run = FitRun(self, plan, self.fit_identity_, stage="alignment")
             self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()
-        self.n_iter_ = len(self.history_["alignment"])
+        self.n_iter_: int = len(self.history_["alignment"])
         end_task(task, self)
         return self
 

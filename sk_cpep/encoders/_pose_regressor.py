@@ -29,7 +29,7 @@ from ._encoder_protocol import EncoderMixin
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._hand_model import load_hand_model
-from ._identity import identify, starting_generator
+from ._identity import FitIdentity, identify, starting_generator
 from ._paired_poses import PairedPoseMixin
 from ._parameters import Amount, File, Flag, Positive, Size
 from ._ring import RingAugmented
@@ -89,17 +89,17 @@ class PoseRegressor(
         groups = read_groups(groups, X)
         sets = read_sets(validation_groups, X, groups, recordings)
         rng = starting_generator(self, plan)
-        self.fit_identity_ = identify(
+        self.fit_identity_: FitIdentity = identify(
             self, plan, rng, X=X, P=P, groups=groups, validation_groups=sets
         )
         run = FitRun(self, plan, self.fit_identity_)
         valid_rows = held_out_rows(sets, plan, rng)
-        self.config_ = self._make_config()
+        self.config_: Any = self._make_config()
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
         with seeded(rng.randint(2**31)) as generator:
             module: Any = new_module(self._build_module, generator)
-            self.history_ = run.train(
+            self.history_: list[dict[str, Any]] = run.train(
                 PoseRegression(module, loss, self._augmentation()),
                 lambda: [X, P],
                 rng=rng,
@@ -112,7 +112,7 @@ class PoseRegressor(
         self.pose_start_ = module.pose_start
         self.n_parameters_ = sum(p.numel() for p in module.parameters())
         self.sizes_ = self._sizes()
-        self.n_iter_ = len(self.history_)
+        self.n_iter_: int = len(self.history_)
         end_task(task, self)
         return self
 

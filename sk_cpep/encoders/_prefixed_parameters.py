@@ -19,7 +19,7 @@ class PrefixedParameters(DeclaredParameters):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         init = _storing_prefixed(cls.__init__, cls._prefixes)
-        cls.__init__ = init  # type: ignore[method-assign]
+        type.__setattr__(cls, "__init__", init)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name.

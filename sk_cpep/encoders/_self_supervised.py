@@ -15,7 +15,7 @@ from ..training import new_module, seeded
 from ._encoder_protocol import EncoderMixin
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
-from ._identity import identify, starting_generator
+from ._identity import FitIdentity, identify, starting_generator
 from ._trained_estimator import CosineTraining
 from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
@@ -66,13 +66,13 @@ class SelfSupervised(EncoderMixin, CosineTraining):
         plan = training_plan(self)
         task = fit_task(self, self.max_epochs)
         rng = starting_generator(self, plan)
-        self.fit_identity_ = identify(
+        self.fit_identity_: FitIdentity = identify(
             self, plan, rng, X=X, validation_groups=sets, facts=asdict(augment)
         )
         valid_rows = held_out_rows(sets, plan, rng)
         with seeded(rng.randint(2**31)) as generator:
             module, objective = new_module(self._build, generator)
-            self.history_ = []
+            self.history_: list[dict[str, Any]] = []
             if objective is not None:
                 objective.augment = augment
                 self.history_ = FitRun(self, plan, self.fit_identity_).train(
@@ -83,8 +83,8 @@ class SelfSupervised(EncoderMixin, CosineTraining):
                     description=f"{type(self).__name__} ({self.n_channels_in_} channels)",
                     callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
                 )
-        self.module_ = module.eval()
-        self.n_iter_ = len(self.history_)
+        self.module_: Any = module.eval()
+        self.n_iter_: int = len(self.history_)
         end_task(task, self)
         return self
 

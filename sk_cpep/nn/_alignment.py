@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._losses import Gather, PairLoss, make_criterion
+from ._losses import Criterion, Gather, PairLoss, make_criterion
 from ._transformer import init_weights
 from ._window_encoder import WindowEncoder
 
@@ -72,18 +72,19 @@ class PoseEMGAlignment(nn.Module):
         config: AlignmentConfig | None = None,
     ) -> None:
         super().__init__()
-        self.config = config = config or AlignmentConfig()
+        config = config or AlignmentConfig()
+        self.config: AlignmentConfig = config
         self.emg_encoder = emg_encoder
         self.pose_encoder = pose_encoder
-        self.head = nn.Linear(emg_encoder.d_model, pose_encoder.d_model)
+        self.head: nn.Linear = nn.Linear(emg_encoder.d_model, pose_encoder.d_model)
         self.head.apply(init_weights)
-        self.log_scale = nn.Parameter(
+        self.log_scale: nn.Parameter = nn.Parameter(
             torch.tensor(-math.log(config.temperature)),
             requires_grad=config.learn_temperature,
         )
         self.constrain()
         self.register_buffer("pose_mean", torch.zeros(pose_encoder.d_model))  # (D,)
-        self.criterion = make_criterion(
+        self.criterion: Criterion = make_criterion(
             config.loss, config.duplicate_threshold, config.target_temperature
         )
 

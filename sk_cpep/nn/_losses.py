@@ -101,7 +101,7 @@ class SigLIP(nn.Module):
     def __init__(self, duplicate_threshold: float | None = None) -> None:
         super().__init__()
         self.duplicate_threshold = duplicate_threshold
-        self.bias = nn.Parameter(torch.tensor(SIGLIP_BIAS))
+        self.bias: nn.Parameter = nn.Parameter(torch.tensor(SIGLIP_BIAS))
 
     def forward(
         self, u: Tensor, v: Tensor, scale: Tensor, *, gather: Gather | None = None

@@ -115,12 +115,12 @@ class Encoder(nn.Module):
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.d_model = config.d_model
-        self.embed = config.make_tokenizer()
-        self.cls = nn.Parameter(torch.empty(config.d_model))
+        self.d_model: int = config.d_model
+        self.embed: nn.Module = config.make_tokenizer()
+        self.cls: nn.Parameter = nn.Parameter(torch.empty(config.d_model))
         self.register_buffer("positions", config.make_positions(), persistent=False)
-        self.transformer = config.make_transformer(config.n_layers)
-        self.half_weights = isinstance(config.tokenizer, str)
+        self.transformer: Transformer = config.make_transformer(config.n_layers)
+        self.half_weights: bool = isinstance(config.tokenizer, str)
         if isinstance(config.tokenizer, str):
             self.embed.apply(init_weights)
         else:  # which has weights of its own choice
@@ -218,11 +218,11 @@ class Decoder(nn.Module):
 
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()
-        self.embed = nn.Linear(config.d_model, config.d_model)
-        self.mask_token = nn.Parameter(torch.empty(config.d_model))
+        self.embed: nn.Linear = nn.Linear(config.d_model, config.d_model)
+        self.mask_token: nn.Parameter = nn.Parameter(torch.empty(config.d_model))
         self.register_buffer("positions", config.make_positions(), persistent=False)
-        self.transformer = config.make_transformer(config.n_decoder_layers)
-        self.rebuild = nn.Linear(config.d_model, config.target_size)
+        self.transformer: Transformer = config.make_transformer(config.n_decoder_layers)
+        self.rebuild: nn.Linear = nn.Linear(config.d_model, config.target_size)
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -261,9 +261,9 @@ class MaskedAutoencoder(nn.Module):
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.half_weights = self.encoder.half_weights
-        self.decoder = Decoder(config)
+        self.encoder: Encoder = Encoder(config)
+        self.half_weights: bool = self.encoder.half_weights
+        self.decoder: Decoder = Decoder(config)
 
     def targets(self, x: Tensor, pieces: Tensor, hidden: Tensor | None) -> Tensor:
         """What is to be rebuilt of hidden patches (B, M), or of all: (B, M, G)."""

@@ -167,10 +167,12 @@ class NeuroPoseEncoder(nn.Module):
 
     def __init__(self, config: NeuroPoseConfig) -> None:
         super().__init__()
-        self.d_model = config.widths[-1]
+        self.d_model: int = config.widths[-1]
         widths = (1, *config.widths)
-        self.down = resized_blocks(config, widths, Pool, config.electrode_pools)
-        self.residual = nn.Sequential(
+        self.down: nn.Sequential = resized_blocks(
+            config, widths, Pool, config.electrode_pools
+        )
+        self.residual: nn.Sequential = nn.Sequential(
             *(Residual(self.d_model, config) for _ in range(config.n_residual_blocks))
         )
 
@@ -197,16 +199,16 @@ class NeuroPoseNet(nn.Module):
 
     def __init__(self, config: NeuroPoseConfig) -> None:
         super().__init__()
-        self.encoder = NeuroPoseEncoder(config)
+        self.encoder: NeuroPoseEncoder = NeuroPoseEncoder(config)
         widths = (*reversed(config.widths), 1)
-        self.decoder = resized_blocks(
+        self.decoder: nn.Sequential = resized_blocks(
             config, widths, _upsample, config.electrode_upsampling
         )
         n_electrodes = config.n_electrodes * prod(config.electrode_upsampling)
-        self.head = nn.Linear(n_electrodes, config.n_joints)
+        self.head: nn.Linear = nn.Linear(n_electrodes, config.n_joints)
         n_steps = config.n_frames * config.time_factor
         positions = pose_positions(n_steps, n_steps, config.n_pose_times)
-        self.to_pose = Interpolation(positions, n_steps)
+        self.to_pose: Interpolation = Interpolation(positions, n_steps)
 
     def forward(self, x: Tensor, initial_pose: None = None) -> Tensor:
         """Predict poses (B, J, n_pose_times) of windows (B, C, T)."""

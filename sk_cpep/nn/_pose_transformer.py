@@ -47,8 +47,8 @@ class PoseTransformer(nn.Module):
         super().__init__()
         self.config = config
         encoder, length = config.encoder, config.pose_patch_length
-        self.encoder = Encoder(encoder)
-        self.head = nn.Linear(encoder.d_model, config.n_joints * length)
+        self.encoder: Encoder = Encoder(encoder)
+        self.head: nn.Linear = nn.Linear(encoder.d_model, config.n_joints * length)
         self.head.apply(init_weights)
         n_steps = encoder.n_tokens * length
         positions = pose_positions(
@@ -57,7 +57,7 @@ class PoseTransformer(nn.Module):
             config.n_pose_times,
             stop=encoder.n_tokens * encoder.patch_length,
         )
-        self.to_pose = Interpolation(positions, n_steps)
+        self.to_pose: Interpolation = Interpolation(positions, n_steps)
 
     def forward(self, x: Tensor, initial_pose: None = None) -> Tensor:
         """Predict poses (B, J, n_pose_times) of windows (B, C, T)."""

@@ -149,15 +149,17 @@ class PoseRollout(nn.Module):
     def __init__(self, config: RolloutConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = TDSFeaturizer(config.tds)
-        self.decoder = _DECODERS[config.decoder](config)
+        self.encoder: TDSFeaturizer = TDSFeaturizer(config.tds)
+        self.decoder: nn.Module = _DECODERS[config.decoder](config)
         positions = pose_positions(
             config.n_steps,
             config.n_times,
             config.n_pose_times,
             start=config.tds.left_context,
         )
-        self.to_pose = Interpolation(positions[config.pose_start :], config.n_steps)
+        self.to_pose: Interpolation = Interpolation(
+            positions[config.pose_start :], config.n_steps
+        )
 
     @property
     def pose_start(self) -> int:

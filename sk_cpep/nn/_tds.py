@@ -177,7 +177,7 @@ class TDSFeaturizer(nn.Module):
 
     def __init__(self, config: TDSConfig) -> None:
         super().__init__()
-        self.d_model = config.d_features
+        self.d_model: int = config.d_features
         widths = (config.n_channels, *[config.d_model] * 4)
         stem1, stem2, stage1, stage2 = (
             ConvBlock(*sizes)
@@ -192,10 +192,10 @@ class TDSFeaturizer(nn.Module):
             )
             for kernel_size in config.block_kernel_sizes
         )
-        self.stem = nn.Sequential(stem1, stem2)
-        self.stage1 = nn.Sequential(stage1, blocks1)
-        self.stage2 = nn.Sequential(stage2, blocks2)
-        self.project = nn.Linear(config.d_model, config.d_features)
+        self.stem: nn.Sequential = nn.Sequential(stem1, stem2)
+        self.stage1: nn.Sequential = nn.Sequential(stage1, blocks1)
+        self.stage2: nn.Sequential = nn.Sequential(stage2, blocks2)
+        self.project: nn.Linear = nn.Linear(config.d_model, config.d_features)
 
     def features(self, x: Tensor) -> Tensor:
         """Extract features.

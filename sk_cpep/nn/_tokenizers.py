@@ -32,13 +32,13 @@ class ConvTokenizer(nn.Module):
     ) -> None:
         super().__init__()
         self.n_channels = n_channels
-        self.stem = nn.Sequential(
+        self.stem: nn.Sequential = nn.Sequential(
             nn.Conv1d(n_channels, d_model // 2, 7, stride=2, padding=3),
             nn.GELU(),
             nn.Conv1d(d_model // 2, d_model, 5, stride=2, padding=2),
             nn.GELU(),
         )
-        self.out = nn.Linear(d_model, d_model)
+        self.out: nn.Linear = nn.Linear(d_model, d_model)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Embed patches (B, N, C * S) as tokens (B, N, D)."""

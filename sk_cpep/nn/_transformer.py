@@ -123,10 +123,10 @@ class Transformer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.blocks: nn.ModuleList = nn.ModuleList(
             Block(d_model, n_heads, mlp_ratio, dropout) for _ in range(n_layers)
         )
-        self.norm = nn.LayerNorm(d_model)
+        self.norm: nn.LayerNorm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, wanted: Wanted = None) -> Tensor:
         """Transform tokens.

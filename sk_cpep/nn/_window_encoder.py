@@ -61,9 +61,9 @@ class NetworkEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.d_model = d_model
-        self.half_weights = bool(getattr(network, "half_weights", False))
+        self.half_weights: bool = bool(getattr(network, "half_weights", False))
         parameters = inspect.signature(network.forward).parameters
-        self.takes_pooling = "pooling" in parameters
+        self.takes_pooling: bool = "pooling" in parameters
 
     @classmethod
     def of(cls, network: nn.Module, n_channels: int, n_times: int) -> "NetworkEncoder":

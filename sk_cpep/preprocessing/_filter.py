@@ -10,7 +10,7 @@ from scipy.signal import butter, iirnotch, tf2sos
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._sklearn_bases import OneToOneFeatureMixin
-from .._typing import Float64Array, FloatArray
+from .._typing import Float64Array, FloatArray, IntArray
 from ._base import RecordingTransformer
 from ._cascade import Cascade, pole_radii, ringing
 from ._recordings import Recordings, count_dead, is_flat, map_recordings
@@ -137,11 +137,11 @@ class BandpassNotch(OneToOneFeatureMixin, RecordingTransformer):
 
     def _learn(self, X: Recordings) -> None:
         """Compute the filter, and count the channels without a signal."""
-        self.sos_ = design_sos(
+        self.sos_: Float64Array = design_sos(
             self.low, self.high, self.notch, self.sfreq, self.order, self.notch_quality
         )
-        self.n_ringing_ = ringing(self.sos_, PADDING)
-        self.n_dead_ = count_dead(X)
+        self.n_ringing_: int = ringing(self.sos_, PADDING)
+        self.n_dead_: IntArray = count_dead(X)
 
     def _apply(self, X: Recordings) -> Recordings:
         """Filter along time."""

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._sklearn_bases import OneToOneFeatureMixin
-from .._typing import AnyArray, FloatArray
+from .._typing import AnyArray, FloatArray, IntArray
 from ._base import RecordingTransformer
 from ._recordings import BLOCK_SAMPLES, Recordings, count_dead, map_recordings
 
@@ -64,7 +64,7 @@ class InstanceNorm(OneToOneFeatureMixin, RecordingTransformer):
 
     def _learn(self, X: Recordings) -> None:
         """Count the channels without a signal."""
-        self.n_dead_ = count_dead(X, self.eps)
+        self.n_dead_: IntArray = count_dead(X, self.eps)
 
     def _apply(self, X: Recordings) -> Recordings:
         """Normalise each window, or each recording of a list."""

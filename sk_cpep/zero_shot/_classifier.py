@@ -23,7 +23,7 @@ from .._param_validation import validate_fit
 from .._sklearn_bases import BaseEstimator, ClassifierMixin
 from .._typing import AnyArray, Float32Array, Float64Array, IntArray, WindowsLike
 from ..training import existing_device, resolve_device
-from ._encoder import AlignedEncoder, fitted_pose_encoder, normalise
+from ._encoder import fitted_pose_encoder, normalise
 from ._encoder_state import check_encoder_unchanged, weight_checksums
 from ._gallery import slices
 from ._nearest import NearestRows
@@ -156,6 +156,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
     }
+
+    gallery_embeddings_: Float32Array
+    gallery_labels_: AnyArray
+    classes_: AnyArray
 
     def __init__(
         self,
