@@ -123,7 +123,7 @@ class EmbeddingDisplay(Display):
         classes, codes = np.unique(self.y, return_inverse=True)
         colours = class_colours(self, len(classes))
         style = {"s": 22, "alpha": 0.75, "linewidths": 0, **scatter_kw}
-        self.points_ = {}
+        self.points_: dict[str, Any] = {}
         for axis, (title, points) in zip(self.axes_, self.panels.items(), strict=True):
             self.points_[title] = _draw_panel(axis, points, colours[codes], style)
             names = (self.axis_names or {}).get(title, ("axis 1", "axis 2"))

@@ -13,6 +13,8 @@ from ._display import Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.image import AxesImage
     from numpy.typing import ArrayLike
 
 _FAILED = "not\nconverged"
@@ -220,16 +222,16 @@ class GridDisplay(Display):
         size = (2.2 + 0.8 * n_columns, 1.4 + 0.6 * n_rows)
         self._set_axes(ax, 1, 1, size)
         shown = np.ma.masked_invalid(self.values)
-        self.image_ = self.ax_.imshow(
+        self.image_: AxesImage = self.ax_.imshow(
             shown, cmap=cmap, vmin=vmin, vmax=vmax, aspect="auto"
         )
         self.ax_.set_facecolor("0.93")
-        self.texts_ = self._write_numbers(values_format)
+        self.texts_: AnyArray = self._write_numbers(values_format)
         self.ax_.set_xticks(range(n_columns), [f"{x}" for x in self.columns])
         self.ax_.set_yticks(range(n_rows), [f"{x}" for x in self.rows])
         self.ax_.set(xlabel=self.column_label, ylabel=self.row_label)
         self.ax_.set_title(title or "")
-        self.colorbar_ = None
+        self.colorbar_: Colorbar | None = None
         if colorbar and shown.count():
             self.colorbar_ = self.figure_.colorbar(
                 self.image_, ax=self.ax_, label=self.value_label

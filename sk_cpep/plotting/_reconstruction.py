@@ -12,6 +12,8 @@ from .._typing import AnyArray, BoolArray
 from ._display import Display, only_window, time_axis
 
 if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
     from ._display import AxesLike
 
 _N_SHOWN = 4
@@ -130,7 +132,7 @@ class ReconstructionDisplay(Display):
         in_patches = np.repeat(self.masked, self.patch_length)[: len(hidden)]
         hidden[: len(in_patches)] = in_patches
         gap = self.original[channels] - self.rebuilt[channels]
-        self.error_ = float(np.mean(gap[:, hidden].astype(float) ** 2))
+        self.error_: float = float(np.mean(gap[:, hidden].astype(float) ** 2))
         self._draw(channels, hidden)
         self._label(channels)
         return self
@@ -151,7 +153,8 @@ class ReconstructionDisplay(Display):
         """Draw both signals of each channel, and shade what was hidden."""
         times, _ = time_axis(len(hidden), self.sfreq)
         step = 1 if self.sfreq is None else 1 / self.sfreq
-        self.original_lines_, self.rebuilt_lines_ = [], []
+        self.original_lines_: list[Line2D] = []
+        self.rebuilt_lines_: list[Line2D] = []
         for ax, channel in zip(self.axes_, channels, strict=True):
             for token in np.flatnonzero(self.masked):
                 edges = np.array([token, token + 1]) * self.patch_length - 0.5

@@ -144,7 +144,9 @@ class ResultsDisplay(Display):
         axes = dict(zip(titles, self.axes_, strict=True))
         colours = dict(zip(kinds, class_colours(self, len(kinds)), strict=True))
         quoted = {(_method_key(r), _kind(r)): r for r in reversed([*published])}
-        self.bars_, self.people_, self.markers_ = [], [], []
+        self.bars_: list[Any] = []
+        self.people_: list[Any] = []
+        self.markers_: list[Any] = []
         breadth = _WIDTH / len(kinds)
         for record in self.records:
             aside = kinds.index(kind(record)) - (len(kinds) - 1) / 2
@@ -157,7 +159,7 @@ class ResultsDisplay(Display):
             people = record.get("per_user") if show_people and self.bars_[-1] else None
             self.people_.append(_draw_people(slot, people))
             self.markers_.append(_draw_published(slot, theirs, self._metric))
-        self.chance_lines_ = []
+        self.chance_lines_: list[Any] = []
         for title, axis in axes.items():
             self.chance_lines_ += self._draw_chance(axis, title)
             _label(axis, methods, title)

@@ -168,10 +168,12 @@ class RetrievalDisplay(Display):
         """
         as_hand = _check_style(style, self.poses.shape[1])
         self._add_axes(figure)
-        self.emg_lines_ = _draw_stack(self.ax_, self.emg, self.sfreq, self.unit)
+        self.emg_lines_: list[Line2D] = _draw_stack(
+            self.ax_, self.emg, self.sfreq, self.unit
+        )
         self.ax_.set_title(self.title)
         draw = _draw_middle if as_hand else self._draw_traces
-        self.pose_lines_ = [
+        self.pose_lines_: list[list[Line2D]] = [
             draw(ax, pose) for ax, pose in zip(self.axes_, self.poses, strict=True)
         ]
         for ax, name, s in zip(self.axes_, self.names, self.similarities, strict=True):
@@ -197,8 +199,9 @@ class RetrievalDisplay(Display):
         )
         for ax in axes.ravel()[n:]:
             ax.remove()
-        self.figure_, self.axes_ = figure, axes.ravel()[:n]
-        self.ax_ = figure.add_subplot(halves[0])
+        self.figure_: Figure | SubFigure = figure
+        self.axes_: AnyArray = axes.ravel()[:n]
+        self.ax_: Axes = figure.add_subplot(halves[0])
 
     def _draw_traces(self, ax: Axes, pose: AnyArray) -> list[Line2D]:
         """Draw angles over time; return one line per joint."""

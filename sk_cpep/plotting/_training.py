@@ -107,7 +107,7 @@ class TrainingCurveDisplay(Display):
             The display, with its attributes set.
         """
         self._set_axes(ax, 1, len(self.stages), (4.2, 3.2))
-        self.lines_ = {}
+        self.lines_: dict[str, Any] = {}
         for axis, (name, epochs) in zip(self.axes_, self.stages.items(), strict=True):
             self.lines_[name] = _draw_stage(axis, name, epochs, line_kw)
             if log_scale:

@@ -70,7 +70,7 @@ class WindowBatches(Dataset[list[torch.Tensor]]):
     ) -> None:
         self.arrays = arrays
         self.device = device
-        self.rows = np.arange(arrays[0].shape[0]) if rows is None else rows
+        self.rows: IntArray = np.arange(arrays[0].shape[0]) if rows is None else rows
         self._all_groups = groups
         self._source = _BatchSource(arrays, device, dtype, keep)
 

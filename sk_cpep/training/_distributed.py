@@ -40,7 +40,7 @@ class SingleProcess:
     size = 1
 
     def __init__(self, device: torch.device | None = None) -> None:
-        self.device = torch.device("cpu") if device is None else device
+        self.device: torch.device = torch.device("cpu") if device is None else device
 
     @property
     def is_main(self) -> bool:
@@ -172,8 +172,8 @@ class Processes(SingleProcess):
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
-        self.rank = dist.get_rank()
-        self.size = dist.get_world_size()
+        self.rank: int = dist.get_rank()
+        self.size: int = dist.get_world_size()
         self._medium = communication_device(device)
 
     def broadcast(self, value: T) -> T:

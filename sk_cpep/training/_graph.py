@@ -41,7 +41,7 @@ class GraphedStep:
     ) -> None:
         self.step = step
         self.generator = generator
-        self.recorder = recorder or CudaRecorder(generator)
+        self.recorder: CudaRecorder = recorder or CudaRecorder(generator)
         self._n_warm = 0
         self._recorded: tuple[Batch, Tensor, Replay] | None = None
 

@@ -87,7 +87,8 @@ class LossNet(NeuralNet):
         )
         self.plan = plan
         self.train_batches = train_batches
-        self.train_batches.rng = self.order_rng = order_rng
+        self.order_rng = order_rng
+        self.train_batches.rng = order_rng
         self.valid_batches = valid_batches
         self.seed = seed
 
@@ -98,7 +99,9 @@ class LossNet(NeuralNet):
     def initialize(self) -> Self:
         """Make the optimizer and the generator; take the first process's weights."""
         super().initialize()
-        self.generator_ = torch.Generator(self.device).manual_seed(self.seed)
+        self.generator_: torch.Generator = torch.Generator(self.device).manual_seed(
+            self.seed
+        )
         self.plan.processes.share_weights(self.module_)
         return self
 
@@ -113,7 +116,7 @@ class LossNet(NeuralNet):
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Make the step, of the weights and the optimizer as they are now."""
         super().on_train_begin(net, **kwargs)
-        self.step_ = TrainingStep(
+        self.step_: TrainingStep = TrainingStep(
             self.module_,
             self.optimizer_,
             device=self.plan.device,
@@ -123,7 +126,7 @@ class LossNet(NeuralNet):
             gradient_clip=self.plan.gradient_clip,
             finish_gradients=self.plan.processes.average_gradients,
         )
-        self.graphed_ = None
+        self.graphed_: GraphedStep | None = None
         if self.plan.uses_graph:
             self.graphed_ = GraphedStep(self.step_, self.generator_)
             logger.info("Steps of full batches are replayed as a CUDA graph.")

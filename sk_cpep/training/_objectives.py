@@ -38,12 +38,12 @@ class Objective(nn.Module):
     """
 
     compute: Callable[..., Tensor]
-    half_weights = False
+    half_weights: bool = False
     float32_weights: tuple[str, ...] = ()
 
     def __init__(self, augment: Augmentation | None = None) -> None:
         super().__init__()
-        self.augment = augment or Augmentation()
+        self.augment: Augmentation = augment or Augmentation()
 
     def draw(
         self, x: Tensor, *others: Tensor, generator: Generator = None
@@ -75,7 +75,7 @@ class Reconstruction(Objective):
     ) -> None:
         super().__init__(augment)
         self.autoencoder = autoencoder
-        self.half_weights = getattr(autoencoder, "half_weights", False)
+        self.half_weights: bool = getattr(autoencoder, "half_weights", False)
 
     def draw(
         self, x: Tensor, *others: Tensor, generator: Generator = None
@@ -111,7 +111,7 @@ class Alignment(Objective):
     """
 
     # An error of the projection is multiplied by 1 / temperature.
-    float32_weights = (
+    float32_weights: tuple[str, ...] = (
         "alignment.head",
         "alignment.log_scale",
         "alignment.pose_mean",
@@ -131,9 +131,12 @@ class Alignment(Objective):
         self.alignment = alignment
         self.poses_embedded = poses_embedded
         self.gather = gather
-        self.trains = {"emg_encoder": train_emg, "pose_encoder": not poses_embedded}
+        self.trains: dict[str, bool] = {
+            "emg_encoder": train_emg,
+            "pose_encoder": not poses_embedded,
+        }
         used = ("emg_encoder",) if poses_embedded else tuple(self.trains)
-        self.half_weights = all(
+        self.half_weights: bool = all(
             getattr(alignment.get_submodule(name), "half_weights", False)
             for name in used
         )
