@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
             """Parameters by name."""
-            ...
 
         def set_params(self, **params: Any) -> Self:
             """Change parameters."""
-            ...
 
         def get_metadata_routing(self) -> Any:
             """Which metadata the methods ask for."""
-            ...
 
         def _validate_params(self) -> None: ...
         def __sklearn_tags__(self) -> Any: ...
@@ -37,49 +34,35 @@ if TYPE_CHECKING:
 
         def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
             """Fit, and transform what it was fitted to."""
-            ...
 
         def set_output(
             self, *, transform: Literal["default", "pandas", "polars"] | None = None
         ) -> Self:
             """Choose the container of what `transform` returns."""
-            ...
 
-    class OneToOneFeatureMixin:
+    class _NamesFeatures:
+        def get_feature_names_out(
+            self, input_features: ArrayLike | None = None
+        ) -> AnyArray:
+            """Names of the features that `transform` returns."""
+
+    class OneToOneFeatureMixin(_NamesFeatures):
         """A transformer that returns the features that it is given."""
 
-        def get_feature_names_out(
-            self, input_features: ArrayLike | None = None
-        ) -> AnyArray:
-            """Names of the features that `transform` returns."""
-            ...
-
-    class ClassNamePrefixFeaturesOutMixin:
+    class ClassNamePrefixFeaturesOutMixin(_NamesFeatures):
         """A transformer whose features are numbered."""
 
-        def get_feature_names_out(
-            self, input_features: ArrayLike | None = None
-        ) -> AnyArray:
-            """Names of the features that `transform` returns."""
-            ...
+    class _Scores:
+        def score(
+            self, X: WindowsLike, y: Any, sample_weight: ArrayLike | None = None
+        ) -> float:
+            """Coefficient of determination, or accuracy."""
 
-    class RegressorMixin:
+    class RegressorMixin(_Scores):
         """A regressor."""
 
-        def score(
-            self, X: WindowsLike, y: Any, sample_weight: ArrayLike | None = None
-        ) -> float:
-            """Coefficient of determination."""
-            ...
-
-    class ClassifierMixin:
+    class ClassifierMixin(_Scores):
         """A classifier."""
-
-        def score(
-            self, X: WindowsLike, y: Any, sample_weight: ArrayLike | None = None
-        ) -> float:
-            """Accuracy."""
-            ...
 
 else:
     from sklearn.base import (
