@@ -5,14 +5,28 @@ There is no GPU, but for the tests in ``tests/gpu`` when they alone are run. Wit
 """
 
 import os
+import sys
 import warnings
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "tests"))  # shared by tests
+
 ON_GPU = (Path(__file__).parent / "tests" / "gpu").resolve()
-OURS = {"benchmarks", "conftest", "distributed_jobs", "sk_cpep", "tests"}
+OURS = {
+    "benchmarks",
+    "conftest",
+    "distributed_jobs",
+    "sk_cpep",
+    "lazy_windows",
+    "own_networks",
+    "small_estimators",
+    "small_networks",
+    "small_objectives",
+    "tests",
+}
 
 
 def pytest_configure(config):

@@ -4,63 +4,19 @@ import pickle
 
 import numpy as np
 import pytest
+from lazy_windows import Lazy
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
+from small_estimators import NAMES, small
 
-from sk_cpep import (
-    CPEP,
-    MAE,
-    BandpassNotch,
-    EMG2Pose,
-    InstanceNorm,
-    NeuroPose,
-    PoseT,
-    VEMG2Pose,
-    Windower,
-    ZeroShotClassifier,
-)
+from sk_cpep import BandpassNotch, InstanceNorm, Windower, ZeroShotClassifier
 from sk_cpep._all_or_nothing import all_or_nothing
 
-TRAINING = dict(
-    max_epochs=2, batch_size=8, device="cpu", precision="float32", random_state=0
-)
-NETWORK = dict(d_model=8, n_layers=1, n_heads=2)
-ROLLOUT = dict(
-    sfreq=100,
-    kernel_sizes=(1, 2, 3, 3),
-    block_kernel_sizes=(1, 1),
-    d_model=8,
-    block_channels=4,
-    n_blocks=1,
-    d_features=4,
-    d_hidden=8,
-    early_stopping=False,
-)
-
-
-def mae(patch_length=8, **parameters):
-    parameters = NETWORK | TRAINING | {"n_decoder_layers": 1} | parameters
-    return MAE(patch_length, **parameters)
-
-
-ESTIMATORS = {
-    "MAE": mae(),
-    "CPEP": CPEP(mae(random_state=None), mae(5, random_state=None), **TRAINING),
-    "PoseT": PoseT(8, **NETWORK, **TRAINING),
-    "EMG2Pose": EMG2Pose(**ROLLOUT, **TRAINING),
-    "VEMG2Pose": VEMG2Pose(**ROLLOUT, **TRAINING),
-    "NeuroPose": NeuroPose(
-        time_pools=(1, 2, 4),
-        widths=(2, 4, 8),
-        n_residual_blocks=1,
-        early_stopping=False,
-        **TRAINING,
-    ),
-}
+ESTIMATORS = {name: small(name) for name in NAMES}
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 4, 40)).astype(np.float32)
 P = RNG.normal(size=(12, 3, 10)).astype(np.float32)
@@ -103,10 +59,10 @@ def with_failure(name, failure, tmp_path):
     if failure == "diverges":
         return {"lr": 1e30, "max_epochs": 5}, data, ValueError
     if failure == "late bad data":
-        return {}, data_of(name, Lazy(X), P), OSError
+        return {}, data_of(name, Failing(X), P), OSError
     if failure == "no room for a checkpoint":
         (tmp_path / "file").write_text("")
-        return {"checkpoint_dir": tmp_path / "file"}, data, OSError
+        return {"run_dir": tmp_path / "file"}, data, OSError
     if failure == "other sizes":
         wide = np.concatenate([X, X], axis=2)
         callbacks = [CutOff(KeyboardInterrupt())]
@@ -114,19 +70,13 @@ def with_failure(name, failure, tmp_path):
     return {"callbacks": [CutOff(failure)]}, data, type(failure)
 
 
-class Lazy:
+class Failing(Lazy):
     """Windows, the last of which cannot be read."""
-
-    def __init__(self, data):
-        self.data, self.shape = data, data.shape
-
-    def __len__(self):
-        return len(self.data)
 
     def __getitem__(self, index):
         if 11 in np.atleast_1d(index):
             raise OSError("the disk is gone")
-        return self.data[index]
+        return super().__getitem__(index)
 
 
 FAILURES = [
@@ -202,7 +152,7 @@ def test_sizes_of_the_pickle_are_those_of_the_weights(name):
 def test_every_stage_of_cpep(stage):
     cut = [CutOff(KeyboardInterrupt(), at=2)]
     where = "callbacks" if stage == "alignment" else f"{stage}__callbacks"
-    frozen = FrozenEstimator(mae(5).fit(P))
+    frozen = FrozenEstimator(small("MAE").fit(P))
     weights = held(frozen.estimator)
     estimator = clone(ESTIMATORS["CPEP"]).set_params(**{where: cut})
     if stage == "emg_encoder":

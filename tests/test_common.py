@@ -6,7 +6,9 @@ from copy import deepcopy
 
 import joblib
 import numpy as np
+import own_networks
 import pytest
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
@@ -15,6 +17,7 @@ from sklearn.utils.estimator_checks import (
     estimator_checks_generator,
     parametrize_with_checks,
 )
+from small_estimators import NO_CONTEXT, TRAINING, small
 
 import sk_cpep
 from sk_cpep import (
@@ -23,39 +26,13 @@ from sk_cpep import (
     BandpassNotch,
     EMG2Pose,
     InstanceNorm,
+    ModuleEncoder,
     NeuroPose,
     PoseT,
     VEMG2Pose,
     Windower,
     ZeroShotClassifier,
 )
-
-TRAINING = dict(max_epochs=2, batch_size=16, device="cpu", precision="float32")
-# scikit-learn's checks have windows of one sample: with 0.75, that one patch is hidden.
-NETWORK = dict(
-    patch_length=1,
-    mask_ratio=0.75,
-    d_model=8,
-    n_layers=1,
-    n_decoder_layers=1,
-    n_heads=2,
-)
-# A window of one sample has room for no context. Batches as large as the checks' data:
-# convolutions round by the number of windows beside, by more than the checks allow.
-ROLLOUT = dict(
-    batch_size=64,
-    sfreq=50,
-    strides=(1, 1, 1, 1),
-    kernel_sizes=(1, 1, 1, 1),
-    block_kernel_sizes=(1, 1),
-    d_model=8,
-    block_channels=4,
-    n_blocks=1,
-    d_features=4,
-    d_hidden=8,
-    early_stopping=False,
-)
-WITH_CONTEXT = dict(sfreq=100, strides=None, kernel_sizes=(1, 2, 3, 3))
 
 
 class Flat(BaseEstimator):
@@ -76,61 +53,62 @@ class Mean(Flat):
     transform_pose = transform
 
 
-def mae(**parameters):
-    return MAE(**NETWORK | TRAINING | {"random_state": 0} | parameters)
+def fast(name, **parameters):
+    return small(name, **{"batch_size": 16} | parameters)
+
+
+def mae(patch_length=1, **parameters):
+    # A window of one sample is one patch: with 0.75, that one is hidden.
+    sizes = {"patch_length": patch_length, "mask_ratio": 0.75}
+    return fast("MAE", **sizes | parameters)
 
 
 def cpep(patch_length=1):
-    emg = mae(patch_length=patch_length, random_state=None)
-    return CPEP(emg, mae(random_state=None), random_state=0, **TRAINING)
+    encoders = [mae(patch_length, random_state=None), mae(random_state=None)]
+    return fast("CPEP", emg_encoder=encoders[0], pose_encoder=encoders[1])
 
 
-def pose_transformer(**parameters):
-    network = {k: v for k, v in NETWORK.items() if k in PoseT().get_params()}
-    return PoseT(**network | TRAINING | {"random_state": 0} | parameters)
+def rollout(name, **parameters):
+    # A window of one sample has room for no context. Batches as large as the checks'
+    # data: convolutions round by the number of windows beside, by more than they allow.
+    return fast(name, **{"batch_size": 64} | parameters)
 
 
-def rollout(estimator, **parameters):
-    return estimator(**TRAINING | ROLLOUT | {"random_state": 0} | parameters)
+def own(**parameters):
+    """A network of the user's."""
+    return ModuleEncoder(own_networks.Dense, **TRAINING, **parameters)
 
 
-def neuropose(time_pools=(1, 1, 1)):
-    return NeuroPose(
-        time_pools=time_pools,
-        widths=(2, 4, 8),
-        n_residual_blocks=1,
-        early_stopping=False,
-        random_state=0,
-        **TRAINING,
-    )
-
-
-# On (n, n_times) as in scikit-learn's checks, and on windows (n, 4, 40).
-FLAT = [
-    mae(),
-    cpep(),
-    pose_transformer(),
-    rollout(EMG2Pose),
-    rollout(VEMG2Pose),
-    neuropose(),
+PREPROCESSING = [
     BandpassNotch(2, 90, 60, sfreq=200),
     BandpassNotch(2, 90, sfreq=200, phase="causal"),
     InstanceNorm("channel"),
     InstanceNorm("window"),
+]
+# On (n, n_times) as in scikit-learn's checks, and on windows (n, 4, 40).
+FLAT = [
+    mae(),
+    cpep(),
+    own(),
+    own(objective=own_networks.Rebuild),
+    fast("PoseT", patch_length=1),
+    rollout("EMG2Pose", **NO_CONTEXT),
+    rollout("VEMG2Pose", **NO_CONTEXT),
+    fast("NeuroPose", time_pools=(1, 1, 1)),
+    *PREPROCESSING,
     Windower(1),
     ZeroShotClassifier(Flat()),
 ]
 WINDOWS = [
-    mae(patch_length=8),
-    cpep(patch_length=8),
-    pose_transformer(patch_length=8),
-    rollout(EMG2Pose, **WITH_CONTEXT),
-    rollout(VEMG2Pose, **WITH_CONTEXT),
-    neuropose((1, 2, 4)),
+    mae(8),
+    cpep(8),
+    own(objective=own_networks.Rebuild),
+    fast("PoseT", patch_length=8),
+    rollout("EMG2Pose"),
+    rollout("VEMG2Pose"),
+    fast("NeuroPose"),
+    *PREPROCESSING,
     BandpassNotch(2, 90, [50, 60], sfreq=200),
-    BandpassNotch(2, 90, sfreq=200, phase="causal"),
-    InstanceNorm("channel"),
-    InstanceNorm("window"),
     Windower(40),
     ZeroShotClassifier(Mean(), n_neighbors=3),
 ]
@@ -179,23 +157,6 @@ def test_scikit_learn_has_much_to_check(estimator):
 # The same on windows
 
 
-class Lazy:
-    """Windows that are not in memory: rows by index, never the whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        return self.data[index]
-
-    def __array__(self, *args, **kwargs):
-        raise AssertionError("copied whole")
-
-
 class Case:
     """An estimator and its windows (12, 4, 40)."""
 
@@ -208,7 +169,7 @@ class Case:
             self.y = rng.normal(size=(12, 3, 10)).astype(np.float32)
         if isinstance(estimator, ZeroShotClassifier):
             self.y = np.arange(12) % 3
-        self.learns = isinstance(estimator, (MAE, *NEEDS_POSE))
+        self.learns = isinstance(estimator, (MAE, ModuleEncoder, *NEEDS_POSE))
 
     def fit(self, X=None, y=None):
         X = self.X if X is None else X

@@ -170,14 +170,14 @@ def test_arrays_are_sent_to_each_worker_once(client):
         assert len(keys) == len(set(keys))
 
 
-def test_with_memory(client, tmp_path):
-    cpep = make_cpep(memory=str(tmp_path))
+def test_with_a_folder_of_runs(client, tmp_path):
+    cpep = make_cpep(run_dir=tmp_path)
     grid = {"temperature": [0.02, 0.1, 0.3]}
     for _ in range(2):
         with joblib.parallel_config(backend="dask"):
             found = search(cpep, X, P, grid=grid)
     assert_same_scores(found, search(make_cpep(), X, P, grid=grid))
-    assert len(list(tmp_path.rglob("output.pkl"))) == 2 + 2 + 6
+    assert len(list(tmp_path.rglob("fitted.pt"))) == 2 + 2 + 6
 
 
 def test_recordings_through_a_pipeline(client):

@@ -45,6 +45,11 @@ def zero_shot_new_gesture(ns):
     assert ns["accuracy_with_new"] > 2 / 7
 
 
+def own_encoder(ns):
+    assert ns["accuracy"].keys() == ns["tries"].keys()
+    assert min(ns["accuracy"].values()) > 1.5 / 4
+
+
 def save_and_load(ns):
     assert ns["bit_equal"]
     assert ns["pickle_equal"]
@@ -66,6 +71,7 @@ CLAIMS = {
         align_and_search,
         emg2pose_corpus,
         filter_and_window,
+        own_encoder,
         pretrain_and_reconstruct,
         save_and_load,
         zero_shot_new_gesture,

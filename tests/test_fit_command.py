@@ -17,7 +17,7 @@ from sk_cpep import CPEP, MAE, InstanceNorm
 from sk_cpep._cli import main
 from sk_cpep.datasets import load_pack, pack_emg2pose, write_emg2pose_corpus
 from sk_cpep.fit import _windows
-from sk_cpep.fit._cli import EXAMPLE
+from sk_cpep.fit._arguments import EXAMPLE
 from sk_cpep.fit._config import read_config
 
 SIZES = """
@@ -211,21 +211,21 @@ def test_encoders_take_after_cpep(folder):
     assert {cpep.verbose, cpep.emg_encoder.verbose, cpep.pose_encoder.verbose} == {3}
 
 
-def test_checkpoints_are_told_to_the_estimator(folder):
+def test_run_dir_is_told_to_the_estimator(folder):
     config = folder / "config.toml"
-    config.write_text(ARRAYS + MAE_TABLE + OUTPUT + 'checkpoint_dir = "states"')
-    assert read_config(config).estimator.checkpoint_dir == str(folder / "states")
+    config.write_text(ARRAYS + MAE_TABLE + OUTPUT + 'run_dir = "states"')
+    assert read_config(config).estimator.run_dir == str(folder / "states")
 
 
-def test_a_fit_goes_on_from_its_checkpoints(fit, folder):
-    output = OUTPUT + 'checkpoint_dir = "states"'
+def test_a_fit_is_resumed_from_its_run(fit, folder):
+    output = OUTPUT + 'run_dir = "states"'
     table = MAE_TABLE + "restart_period = 2\n"
     assert fit(ARRAYS, table, output)[0] == 0
-    assert (folder / "states" / "checkpoint.pt").exists()
+    assert len(list((folder / "states").glob("mae-*/checkpoint.pt"))) == 1
     longer = table.replace("max_epochs = 1", "max_epochs = 2")
     status, out, err = fit(ARRAYS, longer, output + "\noverwrite = true")
     assert status == 0
-    assert f"checkpoints in {folder / 'states'}\n" in out
+    assert f"runs in {folder / 'states'}\n" in out
     assert "in 2 epochs" in out
     assert fit(ARRAYS, longer, '[output]\nmodel = "whole.joblib"')[0] == 0
     in_parts, whole = (joblib.load(folder / f"{n}.joblib") for n in ("model", "whole"))
@@ -372,9 +372,9 @@ def test_interrupted(fit, monkeypatch):
     monkeypatch.setattr("sk_cpep.fit._cli.fit_windows", interrupt)
     status, _, err = fit(ARRAYS, MAE_TABLE, OUTPUT, quiet=True)
     assert (status, err) == (130, "sk_cpep: interrupted\n")
-    output = OUTPUT + 'checkpoint_dir = "states"'
+    output = OUTPUT + 'run_dir = "states"'
     _, _, err = fit(ARRAYS, MAE_TABLE, output, quiet=True)
-    assert err == "sk_cpep: interrupted; the same command goes on from here\n"
+    assert err == "sk_cpep: interrupted; the same command resumes it\n"
 
 
 def test_launched(fit, folder):

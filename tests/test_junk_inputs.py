@@ -361,7 +361,7 @@ def test_a_model_takes_the_place_of_no_input(refused, folder, name, spell):
 
 
 @pytest.mark.parametrize(
-    "model, states, expected",
+    "model, runs, expected",
     [
         ("packed/model", None, "lies in [data] pack"),
         ("packed/emg-0000.npy", None, "lies in [data] pack"),
@@ -369,31 +369,29 @@ def test_a_model_takes_the_place_of_no_input(refused, folder, name, spell):
         ("into_pack", None, "lies in [data] pack"),
         ("packed", None, "is [data] pack"),
         ("pipe", None, "is no regular file"),
-        ("m", "packed", "checkpoint_dir = {folder}/packed is [data] pack"),
-        ("m", "linked/states", "lies in [data] pack"),
+        ("m", "packed", "run_dir = {folder}/packed is [data] pack"),
+        ("m", "linked/runs", "lies in [data] pack"),
         ("m", "config.toml", "config.toml is CONFIG"),
         ("m", "mae.joblib", "mae.joblib is a file"),
-        ("states", "states", "has its states"),
-        ("states/checkpoint.pt", "states", "has its states"),
-        ("states/alignment", "states", "has its states"),
-        ("states/alignment/x", "states", "has its states"),
-        ("states/x", "states/x/y", "has its states"),
+        ("runs", "runs", "has its runs"),
+        ("runs/mae-0123/x", "runs", "has its runs"),
+        ("runs/x", "runs/x/y", "has its runs"),
     ],
 )
-def test_outputs_in_inputs_and_in_each_other(refused, folder, model, states, expected):
+def test_outputs_in_inputs_and_in_each_other(refused, folder, model, runs, expected):
     (folder / "linked").symlink_to(folder / "packed")
     (folder / "into_pack").symlink_to(folder / "packed" / "new")
     os.mkfifo(folder / "pipe")
     config = OF_PACK.replace("model.joblib", model)
-    if states is not None:
-        config += f'checkpoint_dir = "{states}"\n'
+    if runs is not None:
+        config += f'run_dir = "{runs}"\n'
     assert expected.format(folder=folder) in refused(config)
-    assert not (folder / "states").exists()
+    assert not (folder / "runs").exists()
 
 
-def test_a_model_beside_the_states(folder):
-    output = "states/model.joblib"
-    config = OF_PACK.replace("model.joblib", output) + 'checkpoint_dir = "states"\n'
+def test_a_model_beside_the_runs(folder):
+    output = "runs/model.joblib"
+    config = OF_PACK.replace("model.joblib", output) + 'run_dir = "runs"\n'
     (folder / "config.toml").write_text(config)
     assert main(["fit", str(folder / "config.toml"), "--quiet"]) == 0
     assert joblib.load(folder / output).n_iter_ == 1

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from sk_cpep._whole_file import replace_file
+from sk_cpep._whole_file import remove_stale_drafts, replace_file
 
 
 def no_links(source, target):
@@ -82,7 +82,15 @@ def test_what_a_kill_leaves_does_not_matter(moment, paths, monkeypatch):
     assert path.read_bytes() == b"2"
     assert previous.read_bytes() in (b"1", b"2")
     replace_file(path, b"4", previous)
-    assert contents(path.parent) == {"current": b"4", "previous": b"2"}
+    expected = {"current": b"4", "previous": b"2"}
+    drafts = [p for p in path.parent.iterdir() if p.name not in expected]
+    assert all(draft.suffix == ".tmp" for draft in drafts)
+    remove_stale_drafts(path.parent)
+    assert all(draft.exists() for draft in drafts)  # another process may be writing
+    for draft in drafts:
+        os.utime(draft, (0, 0))
+    remove_stale_drafts(path.parent)
+    assert contents(path.parent) == expected
 
 
 @pytest.mark.parametrize("n_done", [0, 1])

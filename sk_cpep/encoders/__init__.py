@@ -2,8 +2,10 @@
 
 from ._cpep import CPEP
 from ._emg2pose import EMG2Pose
+from ._encoder_protocol import WindowEstimator
 from ._hand_model import load_hand_model
 from ._mae import MAE
+from ._module_encoder import ModuleEncoder
 from ._neuropose import NeuroPose
 from ._pose_transformer import PoseT
 from ._vemg2pose import VEMG2Pose
@@ -12,8 +14,10 @@ __all__ = [
     "CPEP",
     "MAE",
     "EMG2Pose",
+    "ModuleEncoder",
     "NeuroPose",
     "PoseT",
     "VEMG2Pose",
+    "WindowEstimator",
     "load_hand_model",
 ]

@@ -1,26 +1,20 @@
 """Contrastive pose-EMG pre-training as an estimator."""
 
-import os
-from numbers import Integral, Real
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import field
+from numbers import Real
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-    clone,
-)
-from sklearn.frozen import FrozenEstimator
-from sklearn.preprocessing import normalize
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
-    CallbackSupportMixin,
     begin_task,
     end_task,
     fit_task,
@@ -28,41 +22,43 @@ from .._callback_support import (
     propagated,
     with_callbacks,
 )
-from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment
+from .._typing import AnyArray, Float32Array, WindowsLike
+from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
+from ..nn._losses import PairLoss, make_criterion
 from ..training import (
     Alignment,
     existing_device,
     map_batches,
     new_module,
     seeded,
-    train,
 )
-from ._alike import start_alike
-from ._blocks import blocks_of
-from ._checkpoint_dir import encoder_facts, open_checkpoint, weights_fact
+from ._blocks import blocks_of_encoder
+from ._encoder_protocol import check_importable
 from ._epoch_hook import epoch_hook
+from ._fit_run import FitRun
+from ._given_encoder import GivenEncoder
+from ._identity import identify, starting_generator
 from ._mae import MAE
-from ._persistence import PickledWeightsMixin, load_weights, weights_of
+from ._paired_poses import PairedPoseMixin
+from ._parameters import Amount, Count, Flag, Pooling, Positive, Probability
+from ._persistence import weights_digest
+from ._ring import RingAugmented, read_ring
 from ._scores import mean_over_windows
-from ._stage_cache import StageCache
-from ._training_parameters import TRAINING_CONSTRAINTS, training_plan
+from ._trained_estimator import CosineTraining
+from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
-from ._windows import (
-    PairedPoseMixin,
-    read_groups,
-    read_ring,
-    read_windows,
-)
+from ._windows import Windows, read_groups, read_windows
+
+_Encoder: TypeAlias = Annotated[Any, HasMethods(["fit", "transform"]), None]
+_Embedding: TypeAlias = Annotated[
+    Literal["projection", "encoder"], StrOptions({"projection", "encoder"})
+]
+_Init: TypeAlias = Annotated[
+    Literal["pretrained", "random"], StrOptions({"pretrained", "random"})
+]
 
 
-class CPEP(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    PairedPoseMixin,
-    PickledWeightsMixin,
-    BaseEstimator,
-):
+class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     """Contrastive pose-EMG pre-training.
 
     ``fit(X_emg, P_pose)`` trains a masked autoencoder on each modality, freezes the
@@ -73,149 +69,111 @@ class CPEP(
 
     Parameters
     ----------
-    emg_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+    emg_encoder : estimator, or FrozenEstimator of a fitted one
         Pre-trained on the EMG windows, or, if frozen, taken as it is. (The fitted
-        MAE is never changed: alignment trains a copy.) None is
-        ``MAE(patch_length=50)``.
+        estimator is never changed: alignment trains a copy of its network.) An
+        :class:`MAE`; a :class:`ModuleEncoder` of a network of your own; a pose
+        regressor such as :class:`PoseT`, which is pre-trained to predict the poses; or
+        anything else that is a :class:`~sk_cpep.encoders.WindowEstimator`. None is
+        ``MAE(patch_length=50)``. The windows need not be of EMG: an encoder of another
+        sensor is aligned with the same poses (then set ``channel_rotation=0``).
 
-    pose_encoder : MAE or FrozenEstimator of a fitted MAE, default=None
+    pose_encoder : estimator, or FrozenEstimator of a fitted one
         The same for the pose. None is ``MAE(patch_length=200)``.
 
-    pose_transformer : transformer, default=None
+    pose_transformer : transformer
         Applied to the pose in :meth:`fit`, :meth:`score` and :meth:`transform_pose`,
         as :class:`~sklearn.compose.TransformedTargetRegressor` does with its target:
         a :class:`~sk_cpep.Windower` when the pipeline windows its recordings. Windows
         then pair recording by recording; recordings that give more windows of one
         than of the other are refused, and a warning says where that can't be told.
 
-    temperature : float, default=0.02
+    temperature : float
         Where the temperature tau of the similarities starts.
 
-    learn_temperature : bool, default=True
+    learn_temperature : bool
         Whether tau is learned; 1 / tau is at most 100.
 
-    pooling : {"cls", "mean"}, default="cls"
+    pooling : {"cls", "mean"}
         What of the tokens is aligned: ``[CLS]``, or the mean of the others.
 
-    embedding : {"projection", "encoder"}, default="projection"
+    embedding : {"projection", "encoder"}
         What :meth:`transform` returns: the projection of unit length that is aligned
         with the pose, or the encoder's embedding before the projection head, which
         only a probe can use. May be changed after fitting.
 
-    emg_init, pose_init : {"pretrained", "random"}, default="pretrained"
+    emg_init, pose_init : {"pretrained", "random"}
         Whether an encoder is pre-trained, or starts from random weights.
 
-    train_emg : bool, default=True
+    train_emg : bool
         Whether alignment trains the EMG encoder, or only the projection head.
 
-    train_pose : bool, default=False
+    train_pose : bool
         Whether alignment trains the pose encoder too.
 
-    channel_rotation : int, default=1
+    channel_rotation : int
         While pre-training the EMG encoder and aligning, the ring of electrodes is
         rolled by up to this many positions either way, at random. 0 for none.
 
-    ring_channels : int or array-like of int, default=None
-        Which channels are the ring: the first so many, or their indices in order
-        round the limb. None is all channels.
-
-    electrode_shift : float, default=0.0
+    electrode_shift : float
         Likewise, the ring is turned by up to this part of the distance of two
         electrodes either way, at most 1; the signal in between is interpolated
         linearly, which suits envelopes. 0 is the paper's.
 
-    amplitude_jitter : float, default=0.0
+    amplitude_jitter : float
         While pre-training the EMG encoder and aligning, each channel is multiplied by
         ``exp(amplitude_jitter * normal)``. 0 is the paper's.
 
-    time_shift : int, default=0
+    time_shift : int
         Likewise, windows are moved by up to this many samples. 0 is the paper's.
 
-    noise : float, default=0.0
+    noise : float
         Likewise, SD of white noise added to every sample. 0 is the paper's.
 
-    channel_dropout : float, default=0.0
+    channel_dropout : float
         Likewise, probability with which a channel is silenced. 0 is the paper's.
 
-    duplicate_threshold : float, default=None
+    duplicate_threshold : float
         Poses of the batch whose cosine similarity with a window's own pose is above
         this are not used as its negatives. None uses all, as the paper.
 
-    target_temperature : float, default=None
+    target_temperature : float
         Share the target of a window among the like poses of the batch, by
         ``softmax(cosine / target_temperature)``. None is the paper's.
 
-    center_pose : bool, default=False
+    loss : {"info_nce", "siglip"} or callable
+        What pulls the two embeddings of a window together: the symmetric cross-entropy
+        over a batch, as in the paper (:func:`sk_cpep.nn.info_nce`); every pair on its
+        own (:class:`sk_cpep.nn.SigLIP`), with the same temperature and a learned bias;
+        or a function of the embeddings of EMG and pose, (n_windows, d_model), of unit
+        length, and of the scale ``1 / tau`` that gives a scalar tensor. The parameters
+        of a module, or of a class of one, are trained as well. Where several processes
+        share a batch, each is given all of it.
+
+    center_pose : bool
         Subtract the mean pose embedding of the training windows before normalising,
         so that the similarities of poses spread around zero. False is the paper's.
 
-    lr : float, default=1e-4
+    lr : float
         Highest learning rate of AdamW while aligning (as all that follow; the
         encoders bring their own parameters for pre-training).
 
-    weight_decay : float, default=1e-5
+    weight_decay : float
         Weight decay of AdamW; the temperature has none.
 
-    batch_size : int, default=256
+    batch_size : int
         Pairs per step, over all processes that train together: each has
         ``batch_size - 1`` negatives.
 
-    max_epochs : int, default=100
+    max_epochs : int
         Passes over the pairs.
 
-    restart_period : int, default=None
-        Epochs from one warm restart to the next. None is `max_epochs`: one cosine. (A
-        fit that goes on to a larger `max_epochs` keeps the one it began with.)
-
-    early_stopping : bool, default=False
-        Set pairs aside, stop when the loss on them no longer falls, and keep the best
-        weights. People or recordings are set aside whole where :meth:`fit` is told
-        them or finds them; else windows are drawn one by one, and where windows
-        overlap, those set aside share samples with those that are trained on.
-
-    validation_fraction : float, default=0.1
-        Share of the pairs (people, recordings) set aside, with `early_stopping`.
-
-    n_iter_no_change : int, default=10
-        Epochs without an improvement of at least `tol` before stopping.
-
-    tol : float, default=1e-4
-        See `n_iter_no_change`.
-
-    device : str or torch.device, default="auto"
-        Where to compute; ``"auto"`` takes a GPU if there is one.
-
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the matrix products while training; see :class:`MAE`.
-
-    compile : bool, default=False
-        Compile the training step with :func:`torch.compile`; on one GPU, whole steps are
-        replayed as a CUDA graph (skorch callbacks then hear nothing of gradients).
-        Pays off from some hundreds of steps on.
-
-    checkpoint_dir : path-like, default=None
-        Folder of this fit alone, in which every epoch leaves a checkpoint. A fit that
-        finds one there goes on from it, to `max_epochs` in all, as if never
-        interrupted; one of other parameters or data is refused. Each stage has its
-        own within it; when the alignment has begun, encoders are trained no further.
-        See :class:`MAE`.
-
-    memory : path-like or object with the joblib.Memory interface, default=None
-        Where the result of each stage is kept, so that a search over parameters trains
-        anew only the stages that they change. It needs an int as `random_state`.
-        Arrays are known by their content, which every fit reads (at about 0.5 GB/s),
-        window arrays by what they read from where: empty it when the files that they
-        read have changed.
-
-    callbacks : list of skorch callbacks, default=None
+    callbacks : list of skorch callbacks
         Called around epochs and batches of the alignment.
 
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState instance or None
         Pass an int for the same result in every fit; encoders without one of their
         own get theirs from it.
-
-    verbose : int, default=0
-        From 1 on, a progress bar with the loss and the time left.
 
     Attributes
     ----------
@@ -232,23 +190,8 @@ class CPEP(
         ``"alignment"``: for each epoch `epoch`, `train_loss`, `valid_loss` (with
         `early_stopping`), `lr` and `seconds`.
 
-    pose_transformer_ : transformer
-        The fitted `pose_transformer`, or None.
-
     n_iter_ : int
         Number of epochs of the alignment.
-
-    n_channels_in_, n_times_in_ : int
-        Shape of the EMG windows seen in :meth:`fit`.
-
-    n_joints_in_, n_pose_times_in_ : int
-        Shape of the pose windows seen in :meth:`fit`.
-
-    n_features_in_ : int
-        Number of channels (of samples, if the windows were two-dimensional).
-
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if `X` had any (a DataFrame).
 
     See Also
     --------
@@ -282,135 +225,48 @@ class CPEP(
     (64, 32)
     """
 
-    _parameter_constraints: dict = {
-        "emg_encoder": [HasMethods(["fit", "transform"]), None],
-        "pose_encoder": [HasMethods(["fit", "transform"]), None],
-        "pose_transformer": [HasMethods(["fit", "transform"]), None],
-        "temperature": [Interval(Real, 0, None, closed="neither")],
-        "learn_temperature": ["boolean"],
-        "pooling": [StrOptions({"cls", "mean"})],
-        "embedding": [StrOptions({"projection", "encoder"})],
-        "emg_init": [StrOptions({"pretrained", "random"})],
-        "pose_init": [StrOptions({"pretrained", "random"})],
-        "train_emg": ["boolean"],
-        "train_pose": ["boolean"],
-        "channel_rotation": [Interval(Integral, 0, None, closed="left")],
-        "ring_channels": [
-            Interval(Integral, 1, None, closed="left"),
-            "array-like",
-            None,
-        ],
-        "electrode_shift": [Interval(Real, 0, 1, closed="both")],
-        "amplitude_jitter": [Interval(Real, 0, None, closed="left")],
-        "time_shift": [Interval(Integral, 0, None, closed="left")],
-        "noise": [Interval(Real, 0, None, closed="left")],
-        "channel_dropout": [Interval(Real, 0, 1, closed="left")],
-        "duplicate_threshold": [Interval(Real, -1, 1, closed="both"), None],
-        "target_temperature": [Interval(Real, 0, None, closed="neither"), None],
-        "center_pose": ["boolean"],
-        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
-        **TRAINING_CONSTRAINTS,
-    }
+    emg_encoder: _Encoder = field(default=None, kw_only=False)
+    pose_encoder: _Encoder = field(default=None, kw_only=False)
+    temperature: Positive = 0.02
+    learn_temperature: Flag = True
+    pooling: Pooling = "cls"
+    embedding: _Embedding = "projection"
+    emg_init: _Init = "pretrained"
+    pose_init: _Init = "pretrained"
+    train_emg: Flag = True
+    train_pose: Flag = False
+    electrode_shift: Annotated[float, Interval(Real, 0, 1, closed="both")] = 0.0
+    amplitude_jitter: Amount = 0.0
+    time_shift: Count = 0
+    noise: Amount = 0.0
+    channel_dropout: Probability = 0.0
+    duplicate_threshold: (
+        Annotated[float, Interval(Real, -1, 1, closed="both")] | None
+    ) = None
+    target_temperature: Positive | None = None
+    loss: Annotated[
+        str | PairLoss | type[nn.Module], StrOptions({"info_nce", "siglip"}), callable
+    ] = "info_nce"
+    center_pose: Flag = False
 
-    def __init__(
-        self,
-        emg_encoder=None,
-        pose_encoder=None,
-        *,
-        pose_transformer=None,
-        temperature=0.02,
-        learn_temperature=True,
-        pooling="cls",
-        embedding="projection",
-        emg_init="pretrained",
-        pose_init="pretrained",
-        train_emg=True,
-        train_pose=False,
-        channel_rotation=1,
-        ring_channels=None,
-        electrode_shift=0.0,
-        amplitude_jitter=0.0,
-        time_shift=0,
-        noise=0.0,
-        channel_dropout=0.0,
-        duplicate_threshold=None,
-        target_temperature=None,
-        center_pose=False,
-        lr=1e-4,
-        weight_decay=1e-5,
-        batch_size=256,
-        max_epochs=100,
-        restart_period=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        device="auto",
-        precision="auto",
-        compile=False,
-        checkpoint_dir=None,
-        memory=None,
-        callbacks=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.emg_encoder = emg_encoder
-        self.pose_encoder = pose_encoder
-        self.pose_transformer = pose_transformer
-        self.temperature = temperature
-        self.learn_temperature = learn_temperature
-        self.pooling = pooling
-        self.embedding = embedding
-        self.emg_init = emg_init
-        self.pose_init = pose_init
-        self.train_emg = train_emg
-        self.train_pose = train_pose
-        self.channel_rotation = channel_rotation
-        self.ring_channels = ring_channels
-        self.electrode_shift = electrode_shift
-        self.amplitude_jitter = amplitude_jitter
-        self.time_shift = time_shift
-        self.noise = noise
-        self.channel_dropout = channel_dropout
-        self.duplicate_threshold = duplicate_threshold
-        self.target_temperature = target_temperature
-        self.center_pose = center_pose
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.restart_period = restart_period
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.device = device
-        self.precision = precision
-        self.compile = compile
-        self.checkpoint_dir = checkpoint_dir
-        self.memory = memory
-        self.callbacks = callbacks
-        self.random_state = random_state
-        self.verbose = verbose
+    module_: PoseEMGAlignment = field(init=False)
+    config_: AlignmentConfig = field(init=False)
+    temperature_: float = field(init=False)
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
-    def fit(self, X, y, groups=None, validation_groups=None):
+    def fit(
+        self,
+        X: WindowsLike,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        validation_groups: ArrayLike | None = None,
+    ) -> Self:
         """Pre-train both encoders, then align EMG with pose.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows, best of unit variance. An object with a 3-D `shape` that
-            takes an array of indices (or has ``__getitems__``) is read batch by
-            batch, never into main memory whole.
-
-        y : array-like of shape (n_windows, n_joints, n_pose_times)
-            The pose windows ``P`` of the same moments, one a row of `X`; joint angles
-            in radians, best of unit variance. Whatever `pose_transformer` takes, if
-            there is one. Two dimensions are one joint, one is one joint at one time.
-
         groups : array-like of shape (n_windows,), default=None
             The person of each window. Given, a batch of the alignment holds windows
             of one person only, so that EMG cannot be told apart by who it is of, but
@@ -418,27 +274,11 @@ class CPEP(
             all, as the paper. In a Pipeline: ``pipe.fit(X, P, cpep__groups=users)``.
             `early_stopping` then sets whole people aside.
 
-        validation_groups : array-like of shape (n_windows,), default=None
-            What `early_stopping` sets aside as a whole instead, such as the recording
-            of each window. None takes `groups`; without these, recordings where `X`
-            knows them (a :class:`~sk_cpep.datasets.WindowArray`, or windows of several
-            recordings that a :class:`~sk_cpep.Windower` of the pipeline cut); else
-            windows are drawn one by one, and where they overlap, those set aside
-            share samples with those that are trained on. It is for encoders with
-            `early_stopping` too; each stage draws anew.
-
-        Returns
-        -------
-        self : object
-
         Raises
         ------
         ValueError
             If rows do not pair, windows do not fit the encoders, the loss is no longer
-            finite, or `checkpoint_dir` holds another run.
-
-        OSError
-            If a checkpoint cannot be written. Earlier ones are left as they are.
+            finite, or all checkpoints of a stage in `run_dir` are damaged.
         """
         recordings = recordings_of(X, y)
         X, P = self._read_pairs(X, y, reset=True)
@@ -450,53 +290,56 @@ class CPEP(
                 "center_pose=True needs a frozen pose encoder: set train_pose=False."
             )
         plan = training_plan(self, min_batch=2)
-        data = dict(X=X, P=P, groups=groups, validation_groups=sets)
-        rng = start_alike(self, plan, **data)
-        stages = StageCache(self.memory, self, plan.processes)
-        emg, pose = self._encoders(rng)
-        jobs = {
-            "emg_encoder": (emg, self.emg_init, X, self._augmentation()),
-            "pose_encoder": (pose, self.pose_init, P, Augmentation()),
-        }
-        for name, (mae, _, windows, _) in jobs.items():
-            settle_sizes(name, mae, windows)
-        checkpoint = self._open_checkpoint(jobs, plan, rng, **data)
+        rng = starting_generator(self, plan)
+        identity = identify(
+            self, plan, rng, X=X, P=P, groups=groups, validation_groups=sets
+        )
+        given = self._given_encoders(rng)
+        self._check_loss()
+        emg, pose = given
+        emg.settle(X)
+        pose.settle(P)
         rows = {"groups": groups, "valid_rows": held_out_rows(sets, plan, rng)}
-        n_fits = sum(needs_fit(mae, init) for mae, init, *_ in jobs.values())
-        task = fit_task(self, n_fits + 1)
-        weights, self.history_ = {}, {}
-        for name, job in jobs.items():
-            pretrained = self._pretrain(task, stages, name, sets, *job)
-            weights[name], self.history_[name] = pretrained
+        task = fit_task(self, emg.needs_fit + pose.needs_fit + 1)
+        self.history_ = {
+            "emg_encoder": self._pretrain(task, emg, X, P, self._augmentation(), sets),
+            "pose_encoder": self._pretrain(task, pose, P, X, Augmentation(), sets),
+        }
         with seeded(rng.randint(2**31)) as generator:
-            self._start_alignment(emg.config_, pose.config_, weights, generator)
-            self.history_["alignment"] = self._align(
-                X, P, rows, plan, rng, task, stages, checkpoint
-            )
+            self._start_alignment(given, generator)
+            self.fit_identity_ = identity.with_facts(**self._starting_points(given))
+            plan.processes.check_same("CPEP.fit", dict(self.fit_identity_.facts))
+            run = FitRun(self, plan, self.fit_identity_, stage="alignment")
+            self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()
         self.n_iter_ = len(self.history_["alignment"])
         end_task(task, self)
         return self
 
-    def _encoders(self, rng):
-        """The MAE of each modality, with a seed and a folder where it has none."""
+    def _given_encoders(self, rng: np.random.RandomState) -> list[GivenEncoder]:
+        """The encoder of each modality, with a seed and a folder where it has none."""
         shared = ("device", "precision", "compile", "verbose")
         common = {name: getattr(self, name) for name in shared}
         seeds = rng.randint(2**31, size=2)
-        given = (
-            (self.emg_encoder, "emg_encoder", 50, seeds[0]),
-            (self.pose_encoder, "pose_encoder", 200, seeds[1]),
-        )
-        maes = []
-        for mae, name, patch_length, seed in given:
-            own = {"random_state": int(seed)}
-            if self.checkpoint_dir is not None:
-                own["checkpoint_dir"] = Path(self.checkpoint_dir, name)
-            mae = MAE(patch_length, **common) if mae is None else mae
-            maes.append(mae_of(mae, name, own))
-        return maes
+        return [
+            GivenEncoder(
+                name,
+                MAE(patch_length, **common) if encoder is None else encoder,
+                init,
+                {"random_state": int(seed), "run_dir": self.run_dir},
+            )
+            for name, encoder, init, patch_length, seed in (
+                ("emg_encoder", self.emg_encoder, self.emg_init, 50, seeds[0]),
+                ("pose_encoder", self.pose_encoder, self.pose_init, 200, seeds[1]),
+            )
+        ]
 
-    def _augmentation(self):
+    def _check_loss(self) -> None:
+        """Refuse a loss that a pickle could not find again, or without these options."""
+        check_importable("loss", self.loss)
+        make_criterion(self.loss, self.duplicate_threshold, self.target_temperature)
+
+    def _augmentation(self) -> Augmentation:
         return Augmentation(
             channel_rotation=self.channel_rotation,
             ring=read_ring(self.ring_channels, self.n_channels_in_),
@@ -507,85 +350,74 @@ class CPEP(
             channel_dropout=self.channel_dropout,
         )
 
-    def _open_checkpoint(self, jobs, plan, rng, **data):
-        """The checkpoint of the alignment, before any stage is trained."""
-        facts = {}
-        for name, (mae, init, *_) in jobs.items():
-            facts |= encoder_facts(name, mae, needs_fit(mae, init))
-        return open_checkpoint(self, plan, rng, stage="alignment", facts=facts, **data)
-
-    def _pretrain(self, task, stages, name, sets, mae, init, windows, augment):
-        """Weights of the encoder of one modality, and the history of its fit.
-
-        An encoder that starts at random has no weights yet.
-        """
-        if init == "random":
-            return None, []
-        if not needs_fit(mae, init):
-            return weights_of(mae.module_.encoder), []
-
-        def train_encoder():
-            mae._fit_augmented(windows, augment, validation_groups=sets)
-            return weights_of(mae.module_.encoder), mae.history_
-
-        stage = leaf_task(task, name)
-        with propagated(stage, mae):
+    def _pretrain(
+        self,
+        task: Any,
+        encoder: GivenEncoder,
+        windows: Windows,
+        partners: Windows,
+        augment: Augmentation,
+        sets: AnyArray | None,
+    ) -> list[dict[str, Any]]:
+        """Train an encoder on windows, if it needs it; the history of its fit."""
+        if not encoder.needs_fit:
+            return []
+        stage = leaf_task(task, encoder.name)
+        with propagated(stage, encoder.estimator):
             begin_task(stage, self)
-            pretrained = stages.get(
-                train_encoder,
-                mae,
-                windows=windows,
-                augment=augment,
-                validation_groups=sets if mae.early_stopping else None,
-            )
+            encoder.fit(windows, partners, augment, sets)
             end_task(stage, self)
-        return pretrained
+        return list(getattr(encoder.estimator, "history_", ()))
 
-    def _start_alignment(self, emg_config, pose_config, weights, generator):
+    def _starting_points(self, given: Sequence[GivenEncoder]) -> dict[str, Any]:
+        """What the alignment begins with, for its identity."""
+        facts = {}
+        for encoder in given:
+            name, estimator = encoder.name, encoder.estimator
+            facts[f"{name}_weights"] = weights_digest(getattr(self.module_, name))
+            if encoder.init == "pretrained" and hasattr(estimator, "fit_identity_"):
+                facts[f"{name}_identity"] = estimator.fit_identity_.facts
+        return facts
+
+    def _start_alignment(
+        self, given: Sequence[GivenEncoder], generator: torch.Generator
+    ) -> None:
         """Make `module_`, its encoders as pre-trained or new."""
         self.config_ = AlignmentConfig(
-            emg_config,
-            pose_config,
             temperature=self.temperature,
             learn_temperature=self.learn_temperature,
             pooling=self.pooling,
+            loss=self.loss,
             duplicate_threshold=self.duplicate_threshold,
             target_temperature=self.target_temperature,
         )
+        self._recipes = [encoder.settle_copy() for encoder in given]
         self.module_ = new_module(self._build_module, generator)
-        for name, pretrained in weights.items():
-            if pretrained is not None:
-                load_weights(getattr(self.module_, name), pretrained)
+        for encoder in given:
+            encoder.start(getattr(self.module_, encoder.name))
 
-    def _align(self, X, P, rows, plan, rng, task, stages, checkpoint):
+    def _align(
+        self,
+        run: FitRun,
+        X: Windows,
+        P: Windows,
+        rng: np.random.RandomState,
+        task: Any,
+        **rows: AnyArray | None,
+    ) -> list[dict[str, Any]]:
         """Train `module_` on pairs; its history."""
+        plan = run.plan
+        frozen_pose = not self.train_pose
 
-        def train_alignment():
-            history = self._train_alignment(X, P, rows, plan, rng, stage, checkpoint)
-            return weights_of(self.module_), history
+        def read_arrays() -> list[Any]:
+            self.module_.to(plan.device)
+            if self.center_pose:
+                self._center_pose(P)
+            if self.train_pose:
+                return [X, P]
+            return [X, self._map_poses(self.module_.embed_pose, P)]
 
         stage = begin_task(leaf_task(task, "alignment", plan.max_epochs), self)
-        start = {"config": self.config_, "weights": weights_of(self.module_)}
-        weights, history = stages.get(train_alignment, self, X=X, P=P, **rows, **start)
-        load_weights(self.module_, weights)
-        end_task(stage, self)
-        return history
-
-    def _starting_weights(self):
-        encoders = ("emg_encoder", "pose_encoder")
-        return {
-            f"weights of {name}": weights_fact(getattr(self.module_, name))
-            for name in encoders
-        }
-
-    def _train_alignment(self, X, P, rows, plan, rng, stage, checkpoint):
-        if checkpoint is not None:
-            checkpoint.confirm(self._starting_weights)
-        self.module_.to(plan.device)
-        if self.center_pose:
-            self._center_pose(P)
-        frozen_pose = not self.train_pose
-        targets = self._map_poses(self.module_.embed_pose, P) if frozen_pose else P
         objective = Alignment(
             self.module_,
             self._augmentation(),
@@ -593,33 +425,29 @@ class CPEP(
             train_emg=self.train_emg,
             gather=plan.processes.whole_batch(plan.batch_size),
         )
-        return train(
+        history = run.train(
             objective,
-            [X, targets],
-            plan,
+            read_arrays,
             rng=rng,
             **rows,
             description="CPEP alignment",
             callbacks=[*(self.callbacks or ()), epoch_hook(stage, self)],
-            checkpoint=checkpoint,
         )
+        end_task(stage, self)
+        return history
 
-    def _center_pose(self, P):
+    def _center_pose(self, P: Windows) -> None:
         mean = self._map_poses(self.module_.encode_pose, P).mean(
             axis=0, dtype=np.float64
         )
         self.module_.pose_mean.copy_(torch.from_numpy(mean))
 
-    def _build_module(self):
-        return PoseEMGAlignment(self.config_)
+    def _build_module(self) -> PoseEMGAlignment:
+        emg_encoder, pose_encoder = (recipe() for recipe in self._recipes)
+        return PoseEMGAlignment(emg_encoder, pose_encoder, self.config_)
 
-    def transform(self, X):
+    def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
 
         Returns
         -------
@@ -629,9 +457,11 @@ class CPEP(
         """
         check_is_fitted(self)
         X = read_windows(self, X, reset=False)
-        return self._embed_emg(X, self.embedding)
+        module, projected = self.module_, self.embedding == "projection"
+        function = module.embed_emg if projected else module.encode_emg
+        return self._map(function, X, module.emg_encoder)
 
-    def transform_pose(self, P):
+    def transform_pose(self, P: ArrayLike) -> Float32Array:
         """Embed poses.
 
         Parameters
@@ -649,19 +479,10 @@ class CPEP(
             self.module_.embed_pose, self._read_poses(P, reset=False)
         )
 
-    def score(self, X, y, sample_weight=None):
+    def score(
+        self, X: WindowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Top-1 retrieval accuracy among the pairs given.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
-        y : array-like of shape (n_windows, n_joints, n_pose_times)
-            Their pose windows ``P``, or what `pose_transformer` takes.
-
-        sample_weight : array-like of shape (n_windows,), default=None
-            How much each EMG window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -672,90 +493,52 @@ class CPEP(
         check_is_fitted(self)
         X, P = self._read_pairs(X, y, reset=False)
         check_contrast(X)
-        U, V = self._embed_emg(X), self._map_poses(self.module_.embed_pose, P)
+        module = self.module_
+        U = self._map(module.embed_emg, X, module.emg_encoder)
+        V = self._map_poses(module.embed_pose, P)
         found = nearest_rows(U, V) == np.arange(len(U))
         return mean_over_windows(found, sample_weight)
 
-    def _embed_emg(self, X, embedding="projection"):
-        Z = self._map(self.module_.encode_emg, X, self.config_.emg)
-        if embedding == "encoder":
-            return Z
-        # Float64, as a float32 product rounds a row by how many others there are.
-        head = weights_of(self.module_.head)
-        U = Z.astype(np.float64) @ head["weight"].T + head["bias"]
-        return normalize(U).astype(np.float32)
-
-    def _embedding_parts(self):
+    def _embedding_parts(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What embeds poses, and what embeds EMG, for those who keep embeddings."""
         module = self.module_
         pooling = module.config.pooling
         pose = module.pose_encoder, module.pose_mean, self.pose_transformer_, pooling
         return pose, (module.emg_encoder, module.head, pooling)
 
-    def _map_poses(self, function, P):
-        return self._map(function, P, self.config_.pose)
+    def _map_poses(
+        self, function: Callable[[Tensor], Tensor], P: Windows
+    ) -> Float32Array:
+        return self._map(function, P, self.module_.pose_encoder)
 
-    def _map(self, function, windows, config):
+    def _map(
+        self,
+        function: Callable[[Tensor], Tensor],
+        windows: Windows,
+        encoder: WindowEncoder,
+    ) -> Float32Array:
         return map_batches(
             function,
             windows,
             device=existing_device(self.device),
             batch_size=self.batch_size,
             module=self.module_,
-            **blocks_of(config, config.n_tokens),
+            **blocks_of_encoder(encoder),
         )
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         if self.embedding == "encoder":
-            return self.config_.emg.d_model
-        return self.config_.pose.d_model
+            return self.module_.emg_encoder.d_model
+        return self.module_.pose_encoder.d_model
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 
-def mae_of(encoder, name, own):
-    """The MAE to start from: the fitted one that is frozen, or a clone.
-
-    Parameters of the clone that are None are as in `own`.
-    """
-    frozen = isinstance(encoder, FrozenEstimator)
-    mae = encoder.estimator if frozen else clone(encoder)
-    if not isinstance(mae, MAE):
-        raise TypeError(
-            f"{name} must be an MAE or a FrozenEstimator of a fitted MAE, got "
-            f"{type(mae).__name__}."
-        )
-    if frozen:
-        check_is_fitted(mae)
-        return mae
-    missing = {k: v for k, v in own.items() if getattr(mae, k) is None}
-    return mae.set_params(**missing)
-
-
-def needs_fit(mae, init):
-    """Whether an encoder has still to be pre-trained."""
-    return init == "pretrained" and not hasattr(mae, "module_")
-
-
-def settle_sizes(name, mae, windows):
-    """Settle the sizes of an encoder, or check that they fit, before any training."""
-    try:
-        if hasattr(mae, "module_"):
-            read_windows(mae, windows, reset=False)
-        else:
-            mae._validate_params()
-            mae._prepare(windows)
-    except ValueError as error:
-        raise type(error)(f"{name}: {error}") from error
-
-
-def check_contrast(X):
+def check_contrast(X: Windows) -> None:
     """Refuse windows that are too few to tell apart."""
     if X.shape[0] < 2:
         raise ValueError(
@@ -764,7 +547,7 @@ def check_contrast(X):
         )
 
 
-def nearest_rows(U, V, block=1024):
+def nearest_rows(U: AnyArray, V: AnyArray, block: int = 1024) -> AnyArray:
     """Index of the row of V with the highest inner product, for each row of U."""
     blocks = np.split(U, range(block, len(U), block))
     return np.concatenate([np.argmax(u @ V.T, axis=1) for u in blocks])

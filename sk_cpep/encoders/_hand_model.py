@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from .._typing import Float64Array, PathLike
 from ..nn import HandModel
 from ..nn._hand_model import N_BONES, N_JOINTS, N_LANDMARKS
 
@@ -18,7 +20,7 @@ _KEYS = (
 )
 
 
-def load_hand_model(path):
+def load_hand_model(path: PathLike) -> HandModel:
     """Read a hand model.
 
     Neither emg2pose's recordings nor this package contain one: the models that go
@@ -77,10 +79,12 @@ def load_hand_model(path):
     return HandModel(*(torch.from_numpy(a.astype(np.float32)) for a in arrays))
 
 
-def _find_keys(content, path):
+def _find_keys(content: Any, path: PathLike) -> dict[str, Any]:
     """The object that has the keys: the file's, or one below it."""
     below = content.values() if isinstance(content, dict) else ()
-    objects = [o for o in (content, *below) if isinstance(o, dict)]
+    objects: list[dict[str, Any]] = [
+        o for o in (content, *below) if isinstance(o, dict)
+    ]
     lacking = [[key for key in _KEYS if key not in o] for o in objects]
     best = min(lacking, key=len, default=list(_KEYS))
     if best:
@@ -88,7 +92,7 @@ def _find_keys(content, path):
     return objects[lacking.index(best)]
 
 
-def _read_vectors(content, key, path):
+def _read_vectors(content: dict[str, Any], key: str, path: PathLike) -> Float64Array:
     """Numbers as vectors (n, 3)."""
     try:
         vectors = np.asarray(content[key], dtype=np.float64).reshape(-1, 3)
@@ -101,7 +105,7 @@ def _read_vectors(content, key, path):
     return vectors
 
 
-def _read_weights(content, path):
+def _read_weights(content: dict[str, Any], path: PathLike) -> Float64Array:
     """Share of each bone in each landmark, (21, 17)."""
     indices, shares = (content[key] for key in _KEYS[3:])
     weights = np.zeros((N_LANDMARKS, N_BONES))

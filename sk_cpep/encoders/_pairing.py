@@ -1,13 +1,14 @@
-"""Whether windows of EMG and pose, cut apart from each other, are of the same moments."""
+"""Whether EMG and pose windows that were cut separately are of the same moments."""
 
 import warnings
 
 import numpy as np
 
-from ..preprocessing._paired import TOLERANCE
+from ..preprocessing._origin import Origin
+from ..preprocessing._tracks import TOLERANCE
 
 
-def check_recordings(emg, pose):
+def check_recordings(emg: Origin, pose: Origin) -> None:
     """Refuse windows that do not pair recording by recording.
 
     Parameters
@@ -38,7 +39,9 @@ def check_recordings(emg, pose):
         )
 
 
-def check_origins(emg, pose, n_windows, n_given):
+def check_origins(
+    emg: Origin | None, pose: Origin | None, n_windows: int, n_given: int
+) -> None:
     """Refuse windows of other recordings, as many as they are in all.
 
     Parameters

@@ -1,18 +1,23 @@
 """Scores as weighted means over windows."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import _check_sample_weight
 
+from .._typing import AnyArray
 
-def mean_over_windows(values, sample_weight=None):
-    """Mean of what was computed of each window.
+
+def mean_over_windows(
+    values: AnyArray, sample_weight: ArrayLike | None = None
+) -> float:
+    """Mean of what was computed for each window.
 
     Parameters
     ----------
     values : array of shape (n_windows,)
 
     sample_weight : array-like of shape (n_windows,) or float, default=None
-        How much each window counts, from 0 on. None counts all alike.
+        How much each window counts, from 0 on. None counts them equally.
 
     Returns
     -------

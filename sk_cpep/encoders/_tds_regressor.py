@@ -1,44 +1,112 @@
 """What EMG2Pose and VEMG2Pose share: features at a low rate, decoded in steps."""
 
-from numbers import Integral, Real
+from dataclasses import field
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ..nn import PoseRollout, RolloutConfig, TDSConfig, tds_sizes
+from .._typing import AnyArray, Float32Array, WindowsLike
+from ..nn import PoseRollout, RolloutConfig, TDSConfig, TDSFeaturizer, tds_sizes
+from ._encoder_protocol import Recipe
+from ._parameters import Array, Positive, Size
 from ._pose_regressor import BaselineRegressor, read_sizes
-from ._training_parameters import BASELINE_CONSTRAINTS
 from ._windows import read_windows
-
-_SIZE = Interval(Integral, 1, None, closed="left")
-
-TDS_CONSTRAINTS = {
-    "mode": [StrOptions({"regression", "tracking"})],
-    "strides": ["array-like", None],
-    "kernel_sizes": ["array-like", None],
-    "block_kernel_sizes": ["array-like", None],
-    "d_model": [_SIZE],
-    "block_channels": [_SIZE],
-    "n_blocks": [_SIZE],
-    "d_features": [_SIZE],
-    "d_hidden": [_SIZE],
-    "rollout_sfreq": [Interval(Real, 0, None, closed="neither")],
-    "output_scale": [Interval(Real, 0, None, closed="neither")],
-    **BASELINE_CONSTRAINTS,
-}
 
 
 class TDSRegressor(BaselineRegressor):
-    """Base of the pose regressors that decode TDS features step by step."""
+    """Base of the pose regressors that decode TDS features step by step.
 
-    def _make_config(self):
-        config = RolloutConfig(
+    Parameters
+    ----------
+    mode : {"regression", "tracking"}
+        Whether the rollout starts from zeros, or is told the true pose at its start.
+        Tracking needs it to predict as well: ``predict(X, initial_pose=...)``.
+
+    sfreq : float
+        Rate of the EMG in Hz. At other rates than 2000 Hz, strides and kernels are
+        scaled so that receptive fields last as long as published (895 ms back,
+        features at 25 Hz), as nearly as whole samples allow; see `sizes_`.
+
+    strides, kernel_sizes : array-like of 4 int
+        Of the convolutions between which the TDS blocks lie. None scales the published
+        (5, 2, 4, 2) and (11, 5, 17, 9) to `sfreq`.
+
+    block_kernel_sizes : array-like of 2 int
+        Of the TDS blocks of both stages. None scales the published (9, 5).
+
+    d_model : int
+        Width of the convolutions, a multiple of `block_channels`.
+
+    block_channels : int
+        Channels of the convolutions in TDS blocks.
+
+    n_blocks : int
+        Pairs of TDS blocks a stage.
+
+    d_features : int
+        Features a frame, and width of the embedding.
+
+    d_hidden : int
+        Width of the decoder.
+
+    rollout_sfreq : float
+        Steps a second.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The network (:class:`sk_cpep.nn.PoseRollout`).
+
+    sizes_ : dict
+        The sizes used: `strides`, `kernel_sizes`, `block_kernel_sizes`,
+        `left_context` (samples) and `left_context_seconds`, `stride` (samples) and
+        `feature_sfreq` (Hz), `n_frames` of features, `n_steps` of the rollout,
+        `pose_start`.
+
+    pose_start_ : int
+        The first sample of the pose that is predicted, the first after the left
+        context; before it, predictions hold that one.
+
+    References
+    ----------
+    .. [1] S. Salter et al., "emg2pose: A Large and Diverse Benchmark for Surface
+       Electromyographic Hand Pose Estimation", NeurIPS Datasets and Benchmarks 2024.
+    .. [2] A. Hannun et al., "Sequence-to-Sequence Speech Recognition with
+       Time-Depth Separable Convolutions", Interspeech 2019.
+    """
+
+    mode: Annotated[
+        Literal["regression", "tracking"], StrOptions({"regression", "tracking"})
+    ] = field(default="regression", kw_only=False)
+    strides: Array | None = None
+    kernel_sizes: Array | None = None
+    block_kernel_sizes: Array | None = None
+    d_model: Size = 256
+    block_channels: Size = 16
+    n_blocks: Size = 2
+    d_features: Size = 64
+    d_hidden: Size = 512
+    rollout_sfreq: Positive = 50.0
+    output_scale: Positive = 0.01
+
+    module_: PoseRollout = field(init=False)
+    config_: RolloutConfig = field(init=False)
+
+    def _decoder(self) -> dict[str, Any]:
+        """Arguments of the configuration that say how steps are decoded."""
+        raise NotImplementedError
+
+    def _make_config(self) -> RolloutConfig:
+        return RolloutConfig(
             n_times=self.n_times_in_,
             n_joints=self.n_joints_in_,
             n_pose_times=self.n_pose_times_in_,
-            tds=self._tds_config(),
+            tds=self._tds_config(self.n_channels_in_, self.n_times_in_),
             sfreq=self.sfreq,
             rollout_sfreq=self.rollout_sfreq,
             tracking=self.mode == "tracking",
@@ -46,10 +114,12 @@ class TDSRegressor(BaselineRegressor):
             output_scale=self.output_scale,
             **self._decoder(),
         )
-        check_context(config)
-        return config
 
-    def _tds_config(self):
+    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        """How an encoder of windows is made, with the present parameters."""
+        return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
+
+    def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:
         """Sizes of the featurizer: those given, others scaled to the rate."""
         given = {
             name: read_sizes(name, getattr(self, name), n)
@@ -65,19 +135,22 @@ class TDSRegressor(BaselineRegressor):
                 f"d_model={self.d_model} must be a multiple of "
                 f"block_channels={self.block_channels}."
             )
-        return TDSConfig(
-            n_channels=self.n_channels_in_,
+        sizes: dict[str, Any] = tds_sizes(self.sfreq, given.get("strides")) | given
+        config = TDSConfig(
+            n_channels=n_channels,
             n_blocks=self.n_blocks,
             d_model=self.d_model,
             block_channels=self.block_channels,
             d_features=self.d_features,
-            **tds_sizes(self.sfreq, given.get("strides")) | given,
+            **sizes,
         )
+        check_context(config, n_times, self.sfreq)
+        return config
 
-    def _build_module(self):
+    def _build_module(self) -> PoseRollout:
         return PoseRollout(self.config_)
 
-    def _sizes(self):
+    def _sizes(self) -> dict[str, Any]:
         config, tds = self.config_, self.config_.tds
         return {
             "strides": tds.strides,
@@ -92,14 +165,13 @@ class TDSRegressor(BaselineRegressor):
             "pose_start": config.pose_start,
         }
 
-    def predict(self, X, initial_pose=None):
+    def predict(
+        self, X: WindowsLike, initial_pose: ArrayLike | None = None
+    ) -> AnyArray:
         """Predict poses.
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
         initial_pose : array-like of shape (n_windows, n_joints), default=None
             With ``mode="tracking"``, the true pose of each window at the sample
             `pose_start_`, ``P[:, :, pose_start_]``. Not for ``mode="regression"``.
@@ -118,7 +190,9 @@ class TDSRegressor(BaselineRegressor):
         initial_pose = self._read_initial_pose(initial_pose, X.shape[0])
         return self._as_given(self._map(self._predict_batch, X, initial_pose))
 
-    def _read_initial_pose(self, initial_pose, n_windows):
+    def _read_initial_pose(
+        self, initial_pose: ArrayLike | None, n_windows: int
+    ) -> Float32Array:
         name = type(self).__name__
         if not self.module_.needs_initial_pose:
             raise ValueError(
@@ -130,7 +204,9 @@ class TDSRegressor(BaselineRegressor):
                 f"{name} with mode='tracking' needs the true pose to start from: "
                 "predict(X, initial_pose=P[:, :, estimator.pose_start_])."
             )
-        pose = check_array(initial_pose, dtype=np.float32, input_name="initial_pose")
+        pose: Float32Array = check_array(
+            initial_pose, dtype=np.float32, input_name="initial_pose"
+        )
         if pose.shape != (n_windows, self.n_joints_in_):
             raise ValueError(
                 f"initial_pose has shape {pose.shape}, expected ({n_windows}, "
@@ -139,16 +215,16 @@ class TDSRegressor(BaselineRegressor):
         return pose
 
     @property
-    def _n_features_out(self):
+    def _n_features_out(self) -> int:
         return self.config_.tds.d_features
 
 
-def check_context(config):
+def check_context(config: TDSConfig, n_times: int, sfreq: float) -> None:
     """Refuse windows that end before the first feature."""
-    context, sfreq = config.tds.left_context, config.sfreq
-    if config.n_times <= context:
+    context = config.left_context
+    if n_times <= context:
         raise ValueError(
-            f"Windows of {config.n_times} samples ({config.n_times / sfreq:g} s at "
+            f"Windows of {n_times} samples ({n_times / sfreq:g} s at "
             f"sfreq={sfreq:g}) are too short: the network looks back {context} samples "
             f"and needs {context + 1} at the least. Use longer windows, set sfreq to "
             "their rate, or give smaller kernel_sizes."

@@ -1,12 +1,15 @@
-"""Which windows are set aside to validate on, where not each alone is drawn."""
+"""Which people or recordings are set aside whole, to validate on."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .._typing import AnyArray, IntArray
 from ..preprocessing._origin import origin_of
-from ._windows import is_lazy, read_groups
+from ..training import TrainingPlan
+from ._windows import Windows, is_lazy, read_groups
 
 
-def recordings_of(*arrays):
+def recordings_of(*arrays: object) -> AnyArray | None:
     """The recording of each window, as the first array that knows it says, or None.
 
     Parameters
@@ -18,27 +21,32 @@ def recordings_of(*arrays):
         origin = origin_of(windows)
         if origin is not None:
             return origin.recordings
-        recordings = getattr(windows, "recordings", None)
-        if is_lazy(windows) and np.shape(recordings) == (windows.shape[0],):
-            return np.asarray(recordings)
+        recordings = np.asarray(getattr(windows, "recordings", None))
+        if is_lazy(windows) and recordings.shape == (windows.shape[0],):
+            return recordings
     return None
 
 
-def read_sets(validation_groups, X, groups, recordings):
-    """What windows are set aside together, or None where each is by itself.
+def read_sets(
+    validation_groups: ArrayLike | None,
+    X: Windows,
+    groups: AnyArray | None,
+    recordings: AnyArray | None,
+) -> AnyArray | None:
+    """For each window the set with which it is set aside, or None if windows are drawn.
 
     Parameters
     ----------
     validation_groups : array-like of shape (n_windows,) or None
-        Comes first.
+        Taken first.
 
     X : array-like of shape (n_windows, ...)
 
     groups : array of shape (n_windows,) or None
-        Comes second.
+        Taken second.
 
     recordings : array of shape (n_windows,) or None
-        Come last; one of all windows, or one of each, tells nothing.
+        Taken last, unless all windows are of one, or each window is of another.
 
     Returns
     -------
@@ -48,12 +56,14 @@ def read_sets(validation_groups, X, groups, recordings):
         return read_groups(validation_groups, X, name="validation_groups")
     if groups is not None or recordings is None:
         return groups
-    alike = len(np.unique(recordings)) in (1, len(recordings))
-    return None if alike else recordings
+    n_recordings = len(np.unique(recordings))
+    return recordings if 1 < n_recordings < len(recordings) else None
 
 
-def held_out_rows(sets, plan, rng):
-    """Rows to validate on, of whole sets drawn at random; None leaves it open.
+def held_out_rows(
+    sets: AnyArray | None, plan: TrainingPlan, rng: np.random.RandomState
+) -> IntArray | None:
+    """Rows to validate on: whole sets drawn at random, or None if rows are drawn.
 
     Parameters
     ----------
@@ -72,7 +82,7 @@ def held_out_rows(sets, plan, rng):
     n_windows = np.cumsum(np.bincount(members)[order])
     n_valid = max(
         round(len(names) * plan.validation_fraction),
-        1 + np.searchsorted(n_windows, plan.smallest_batch),
+        1 + int(np.searchsorted(n_windows, plan.smallest_batch)),
     )
     if n_valid >= len(names):
         raise ValueError(

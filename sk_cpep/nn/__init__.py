@@ -8,11 +8,16 @@ from ._augmentation import (
     shift_time,
 )
 from ._hand_model import HandModel
-from ._losses import info_nce, masked_mse
+from ._losses import SigLIP, info_nce
 from ._mae import Encoder, MAEConfig, MaskedAutoencoder
-from ._masking import n_masked_tokens, random_mask
-from ._neuropose import NeuroPoseConfig, NeuroPoseNet, neuropose_time_pools
-from ._patches import n_patches, patchify, unpatchify
+from ._masking import random_mask
+from ._neuropose import (
+    NeuroPoseConfig,
+    NeuroPoseEncoder,
+    NeuroPoseNet,
+    neuropose_time_pools,
+)
+from ._patches import patchify, unpatchify
 from ._pose_losses import (
     PoseLoss,
     fingertip_distance,
@@ -22,15 +27,20 @@ from ._pose_losses import (
 from ._pose_transformer import PoseTransformer, PoseTransformerConfig
 from ._rollout import PoseRollout, RolloutConfig
 from ._tds import TDSConfig, TDSFeaturizer, tds_sizes
+from ._tokenizers import ConvTokenizer
+from ._window_encoder import NetworkEncoder, WindowEncoder, make_encoder
 
 __all__ = [
     "AlignmentConfig",
     "Augmentation",
+    "ConvTokenizer",
     "Encoder",
     "HandModel",
     "MAEConfig",
     "MaskedAutoencoder",
+    "NetworkEncoder",
     "NeuroPoseConfig",
+    "NeuroPoseEncoder",
     "NeuroPoseNet",
     "PoseEMGAlignment",
     "PoseLoss",
@@ -38,15 +48,15 @@ __all__ = [
     "PoseTransformer",
     "PoseTransformerConfig",
     "RolloutConfig",
+    "SigLIP",
     "TDSConfig",
     "TDSFeaturizer",
+    "WindowEncoder",
     "fingertip_distance",
     "info_nce",
-    "masked_mse",
+    "make_encoder",
     "mean_absolute_error",
     "mean_squared_error",
-    "n_masked_tokens",
-    "n_patches",
     "neuropose_time_pools",
     "patchify",
     "random_mask",

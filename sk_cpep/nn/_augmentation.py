@@ -1,9 +1,11 @@
 """What happens to EMG windows while a network trains; whole batches, on the device."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -39,27 +41,15 @@ class Augmentation:
     """
 
     channel_rotation: int = 0
-    ring: tuple | None = None
+    ring: tuple[int, ...] | None = None
     electrode_shift: float = 0.0
     amplitude_jitter: float = 0.0
     time_shift: int = 0
     noise: float = 0.0
     channel_dropout: float = 0.0
 
-    def __call__(self, x, generator=None):
-        """Change a batch.
-
-        Parameters
-        ----------
-        x : tensor of shape (B, C, T)
-
-        generator : torch.Generator, default=None
-            Source of randomness, on the device of `x`.
-
-        Returns
-        -------
-        x : tensor of shape (B, C, T)
-        """
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Change a batch of windows (B, C, T); the generator is on their device."""
         if self.channel_rotation:
             x = rotate_channels(x, self.channel_rotation, self.ring, generator)
         if self.electrode_shift:
@@ -67,17 +57,18 @@ class Augmentation:
         if self.time_shift:
             x = shift_time(x, self.time_shift, generator)
         if self.amplitude_jitter:
-            x = x * torch.exp(self.amplitude_jitter * _normal(x, generator))
+            normal = _draw(torch.randn, (*x.shape[:2], 1), x, generator)
+            x = x * torch.exp(self.amplitude_jitter * normal)
         if self.channel_dropout:
-            x = x * (_uniform(x, generator) >= self.channel_dropout)
+            uniform = _draw(torch.rand, (*x.shape[:2], 1), x, generator)
+            x = x * (uniform >= self.channel_dropout)
         if self.noise:
-            noise = _draw(torch.randn, x.shape, x, generator)
-            x = x + self.noise * noise
+            x = x + self.noise * _draw(torch.randn, x.shape, x, generator)
         return x
 
 
 @lru_cache(maxsize=64)
-def ring_of(channels, device):
+def ring_of(channels: int | tuple[int, ...], device: torch.device) -> Tensor:
     """Channels of a ring, the first so many or a tuple, as a tensor on the device.
 
     Kept, because to send it there in every batch would wait for the device.
@@ -87,7 +78,12 @@ def ring_of(channels, device):
     return torch.arange(channels, device=device)
 
 
-def rotate_channels(x, max_steps, ring=None, generator=None):
+def rotate_channels(
+    x: Tensor,
+    max_steps: int,
+    ring: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Roll the electrodes of each window by -max_steps to max_steps positions.
 
     Parameters
@@ -106,60 +102,42 @@ def rotate_channels(x, max_steps, ring=None, generator=None):
     x : tensor of shape (B, C, T)
     """
     B, C, T = x.shape
-    ring = ring_of(C if ring is None else tuple(ring), x.device)
+    channels = ring_of(C if ring is None else tuple(ring), x.device)  # (R,)
     steps = torch.randint(
         -max_steps, max_steps + 1, (B, 1), generator=generator, device=x.device
     )
-    places = (torch.arange(len(ring), device=x.device) - steps) % len(ring)  # (B, R)
+    R = len(channels)
+    places = (torch.arange(R, device=x.device) - steps) % R  # (B, R)
     source = torch.arange(C, device=x.device).repeat(B, 1)  # (B, C)
-    source[:, ring] = ring[places]
+    source[:, channels] = channels[places]
     return x.gather(1, source.unsqueeze(-1).expand(-1, -1, T))
 
 
-def shift_electrodes(x, max_shift, ring=None, generator=None):
+def shift_electrodes(
+    x: Tensor,
+    max_shift: float,
+    ring: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Turn the ring of electrodes of each window by less than their distance.
 
-    Parameters
-    ----------
-    x : tensor of shape (B, C, T)
-
-    max_shift : float
-        In distances of two electrodes, at most 1.
-
-    ring : sequence of int, default=None
-        Channels of the ring in order; the others stay. None is all.
-
-    generator : torch.Generator, default=None
-
-    Returns
-    -------
-    x : tensor of shape (B, C, T)
+    As :func:`rotate_channels`, but that `max_shift` is in distances of two electrodes,
+    at most 1.
     """
     B, C, _ = x.shape
-    ring = ring_of(C if ring is None else tuple(ring), x.device)
+    channels = ring_of(C if ring is None else tuple(ring), x.device)  # (R,)
     draw = _draw(torch.rand, (B, 1, 1), x, generator)
     shift = max_shift * (2 * draw - 1)
-    around = x[:, ring]  # (B, R, T)
+    around = x[:, channels]  # (B, R, T)
     neighbour = torch.where(shift > 0, around.roll(1, 1), around.roll(-1, 1))
-    return x.index_copy(1, ring, torch.lerp(around, neighbour, shift.abs().to(x.dtype)))
+    turned = torch.lerp(around, neighbour, shift.abs().to(x.dtype))
+    return x.index_copy(1, channels, turned)
 
 
-def shift_time(x, max_shift, generator=None):
-    """Move each window by -max_shift to max_shift samples, repeating its edge.
-
-    Parameters
-    ----------
-    x : tensor of shape (B, C, T)
-
-    max_shift : int
-        Samples.
-
-    generator : torch.Generator, default=None
-
-    Returns
-    -------
-    x : tensor of shape (B, C, T)
-    """
+def shift_time(
+    x: Tensor, max_shift: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Move each window of (B, C, T) by up to `max_shift` samples, repeating its edge."""
     B, C, T = x.shape
     shift = torch.randint(
         -max_shift, max_shift + 1, (B, 1), generator=generator, device=x.device
@@ -168,14 +146,11 @@ def shift_time(x, max_shift, generator=None):
     return x.gather(2, source.unsqueeze(1).expand(-1, C, -1))
 
 
-def _normal(x, generator):
-    return _draw(torch.randn, (*x.shape[:2], 1), x, generator)
-
-
-def _uniform(x, generator):
-    return _draw(torch.rand, (*x.shape[:2], 1), x, generator)
-
-
-def _draw(draw, shape, x, generator):
+def _draw(
+    draw: Callable[..., Tensor],
+    shape: Sequence[int],
+    x: Tensor,
+    generator: torch.Generator | None,
+) -> Tensor:
     """Numbers in float32, whatever torch makes by default, where `x` is."""
     return draw(shape, generator=generator, dtype=torch.float32, device=x.device)

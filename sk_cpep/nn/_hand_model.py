@@ -1,9 +1,12 @@
 """Where the joints of a hand bring its landmarks: forward kinematics."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from .._typing import AnyArray, Float64Array
 
 N_JOINTS = 20
 N_FINGERS = 5
@@ -35,14 +38,21 @@ class HandModel(nn.Module):
         Share of each bone in each landmark.
     """
 
-    def __init__(self, axes, centres, landmarks, weights):
+    axes: Tensor
+    centres: Tensor
+    rest: Tensor
+    weights: Tensor
+
+    def __init__(
+        self, axes: Tensor, centres: Tensor, landmarks: Tensor, weights: Tensor
+    ) -> None:
         super().__init__()
         self.register_buffer("axes", axes)
         self.register_buffer("centres", centres)
         self.register_buffer("rest", landmarks)
         self.register_buffer("weights", weights)
 
-    def forward(self, angles):
+    def forward(self, angles: Tensor) -> Tensor:
         """Positions of the landmarks.
 
         Parameters
@@ -60,11 +70,13 @@ class HandModel(nn.Module):
         turned = torch.einsum("...bij,lbj->...li", rotations, weighted)
         return turned + self.weights @ shifts
 
-    def bones(self, angles):
+    def bones(self, angles: Tensor) -> tuple[Tensor, Tensor]:
         """Rotation (..., 17, 3, 3) and shift (..., 17, 3) of each bone."""
         turn = rotation_matrices(self.axes, angles)  # (..., 20, 3, 3)
         shift = self.centres - apply(turn, self.centres)  # (..., 20, 3)
-        turn, shift = (a.unflatten(angles.ndim - 1, (5, 4)) for a in (turn, shift))
+        turn, shift = (
+            torch.unflatten(a, angles.ndim - 1, (5, 4)) for a in (turn, shift)
+        )
         rotation, offset = turn[..., 0, :, :], shift[..., 0, :]  # (..., 5, 3[, 3])
         rotations, offsets = [], []
         for joint in (1, 2, 3):
@@ -74,7 +86,7 @@ class HandModel(nn.Module):
             offsets.append(offset)
         return self._with_root(torch.stack(rotations, -3), torch.stack(offsets, -2))
 
-    def _with_root(self, rotations, offsets):
+    def _with_root(self, rotations: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Bones (..., 5, 3, ...) in one row behind the two that do not move."""
         rotations, offsets = rotations.flatten(-4, -3), offsets.flatten(-3, -2)
         still = _identity(rotations).expand(*rotations.shape[:-3], 2, 3, 3)
@@ -83,7 +95,7 @@ class HandModel(nn.Module):
             torch.cat([torch.zeros_like(still[..., 0]), offsets], dim=-2),
         )
 
-    def landmarks(self, angles):
+    def landmarks(self, angles: AnyArray | Sequence[object]) -> Float64Array:
         """Positions of the landmarks as a float64 array.
 
         Parameters
@@ -95,15 +107,17 @@ class HandModel(nn.Module):
         -------
         positions : float64 ndarray of shape (..., 21, 3)
         """
-        angles = torch.as_tensor(angles, dtype=torch.float64, device="cpu")
-        return deepcopy(self).cpu().double()(angles).numpy()
+        exact = torch.as_tensor(angles, dtype=torch.float64, device="cpu")
+        positions: Tensor = deepcopy(self).cpu().double()(exact)
+        return positions.numpy()
 
-    def tips(self, angles):
+    def tips(self, angles: Tensor) -> Tensor:
         """Positions of the five fingertips, (..., 5, 3), of angles (..., 20)."""
-        return self(angles)[..., TIPS, :]
+        positions: Tensor = self(angles)
+        return positions[..., TIPS, :]
 
 
-def rotation_matrices(axes, angles):
+def rotation_matrices(axes: Tensor, angles: Tensor) -> Tensor:
     """Rotations about axes, by the formula of Rodrigues.
 
     Parameters
@@ -121,17 +135,17 @@ def rotation_matrices(axes, angles):
     x, y, z = axes.unbind(-1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1)
-    cross = cross.unflatten(-1, (3, 3))  # (J, 3, 3): cross @ v = axis x v
+    cross = torch.unflatten(cross, -1, (3, 3))  # (J, 3, 3): cross @ v = axis x v
     angles = angles[..., None, None]
     turned = angles.sin() * cross + (1 - angles.cos()) * (cross @ cross)
     return _identity(axes) + turned
 
 
-def apply(matrices, vectors):
+def apply(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Matrices (..., 3, 3) times vectors (..., 3)."""
     return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
 
 
-def _identity(like):
+def _identity(like: Tensor) -> Tensor:
     """The rotation that turns nothing, in the type and on the device of a tensor."""
     return torch.eye(3, dtype=like.dtype, device=like.device)

@@ -1,40 +1,32 @@
 """Which tokens of each window are hidden from the encoder."""
 
 import torch
+from torch import Tensor
 
 
-def n_masked_tokens(n_tokens, mask_ratio):
-    """Exactly ``round(K * r)`` tokens are hidden (halves go to the even number)."""
-    return round(n_tokens * mask_ratio)
-
-
-def random_mask(n_windows, n_tokens, n_masked, *, generator=None, device=None):
-    """Hide `n_masked` tokens of every window, drawn uniformly without replacement.
-
-    Parameters
-    ----------
-    n_windows, n_tokens, n_masked : int
-        ``B``, ``K`` and the number of hidden tokens a window.
-
-    generator : torch.Generator, default=None
-        Source of randomness, on `device`. None is torch's global one.
-
-    device : torch.device, default=None
-        Where the mask is made.
+def random_mask(
+    n_windows: int, n_tokens: int, n_masked: int, generator: torch.Generator
+) -> Tensor:
+    """Hide tokens as :func:`random_split` does, on the CPU.
 
     Returns
     -------
     mask : bool tensor of shape (B, K)
         True where the token is hidden.
     """
-    _, hidden = random_split(
-        n_windows, n_tokens, n_masked, generator=generator, device=device
-    )
-    mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device=device)
+    _, hidden = random_split(n_windows, n_tokens, n_masked, generator=generator)
+    mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device="cpu")
     return mask.scatter_(1, hidden, True)
 
 
-def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
+def random_split(
+    n_windows: int,
+    n_tokens: int,
+    n_masked: int,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Tensor]:
     """Positions of the tokens of every window that are kept, and that are hidden.
 
     Parameters
@@ -45,7 +37,7 @@ def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
     generator : torch.Generator, default=None
         Source of randomness, on `device`. None is torch's global one.
 
-    device : torch.device, default=None
+    device : torch.device, default="cpu"
         Where the positions are drawn.
 
     Returns
@@ -61,7 +53,7 @@ def random_split(n_windows, n_tokens, n_masked, *, generator=None, device=None):
     return order[:, n_masked:], order[:, :n_masked]
 
 
-def kept_indices(mask, n_masked):
+def kept_indices(mask: Tensor, n_masked: int) -> Tensor:
     """Positions of the tokens that the encoder sees, in order of time.
 
     Parameters
@@ -81,7 +73,7 @@ def kept_indices(mask, n_masked):
     return order[:, : mask.shape[1] - n_masked]
 
 
-def gather_tokens(tokens, indices):
+def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
     """Select tokens by position.
 
     Parameters

@@ -1,10 +1,16 @@
 """What is wrong with predicted poses: angles, and where the fingertips end up."""
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ._hand_model import HandModel
 
 
-def mean_absolute_error(pose, target, mask=None):
+def mean_absolute_error(
+    pose: Tensor, target: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Mean absolute difference of angles over the valid samples.
 
     Parameters
@@ -22,23 +28,24 @@ def mean_absolute_error(pose, target, mask=None):
     return masked_mean((pose - target).abs().mean(dim=1), mask)
 
 
-def mean_squared_error(pose, target, mask=None):
+def mean_squared_error(
+    pose: Tensor, target: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Mean squared difference of angles; see :func:`mean_absolute_error`."""
     return masked_mean((pose - target).square().mean(dim=1), mask)
 
 
-def fingertip_distance(hand, pose, target, mask=None):
+def fingertip_distance(
+    hand: HandModel, pose: Tensor, target: Tensor, mask: Tensor | None = None
+) -> Tensor:
     """Mean distance of the fingertips from where they should be.
 
     Parameters
     ----------
     hand : HandModel
 
-    pose, target : tensors of shape (B, 20, T)
-        In radians.
-
-    mask : bool tensor of shape (B, T), default=None
-        True where the target is valid. None is everywhere.
+    pose, target, mask
+        As :func:`mean_absolute_error`, with 20 joints.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def fingertip_distance(hand, pose, target, mask=None):
     return masked_mean(distance.mean(dim=2), mask)
 
 
-def masked_mean(values, mask=None):
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean of values (B, T) where the mask is True; 0 where it nowhere is."""
     if mask is None:
         return values.mean()
@@ -76,7 +83,13 @@ class PoseLoss(nn.Module):
         Fingertips are compared on every such sample; as published 40, of 2000 Hz.
     """
 
-    def __init__(self, error=mean_absolute_error, hand=None, weight=0.01, every=40):
+    def __init__(
+        self,
+        error: Callable[[Tensor, Tensor, Tensor | None], Tensor] = mean_absolute_error,
+        hand: HandModel | None = None,
+        weight: float = 0.01,
+        every: int = 40,
+    ) -> None:
         super().__init__()
         self.error = error
         self.hand = hand
@@ -84,12 +97,14 @@ class PoseLoss(nn.Module):
         self.every = every
 
     @property
-    def terms(self):
+    def terms(self) -> tuple[str, ...]:
         """Names of what is added up."""
         error = "squared angle" if self.error is mean_squared_error else "angle"
         return (error,) if self.hand is None else (error, "fingertip")
 
-    def forward(self, pose, target, mask=None):
+    def forward(
+        self, pose: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """Loss of a batch of poses (B, J, T); a mask is (B, T), True where valid."""
         loss = self.error(pose, target, mask)
         if self.hand is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from ._mae import Encoder, MAEConfig
 from ._patches import unpatchify
@@ -28,7 +28,7 @@ class PoseTransformerConfig:
     n_pose_times: int = 1
 
     @property
-    def pose_patch_length(self):
+    def pose_patch_length(self) -> int:
         """Samples of the pose that a token stands for, rounded, at least 1."""
         return max(1, round(self.n_pose_times / self.encoder.n_tokens))
 
@@ -38,16 +38,12 @@ class PoseTransformer(nn.Module):
 
     Where tokens and poses do not divide evenly, poses are interpolated linearly; the
     last one is held for EMG that belongs to no patch.
-
-    Parameters
-    ----------
-    config : PoseTransformerConfig
     """
 
     pose_start = 0
     needs_initial_pose = False
 
-    def __init__(self, config):
+    def __init__(self, config: PoseTransformerConfig) -> None:
         super().__init__()
         self.config = config
         encoder, length = config.encoder, config.pose_patch_length
@@ -63,27 +59,9 @@ class PoseTransformer(nn.Module):
         )
         self.to_pose = Interpolation(positions, n_steps)
 
-    def encode(self, x):
-        """(B, C, T) to the tokens (B, K, D), without ``[CLS]``."""
-        return self.encoder.forward_tokens(self.encoder.patches(x))[:, 1:]
-
-    def embed(self, x):
-        """Mean of the tokens: (B, C, T) to (B, D)."""
-        return self.encode(x).mean(dim=1)
-
-    def forward(self, x, initial_pose=None):
-        """Predict poses.
-
-        Parameters
-        ----------
-        x : tensor of shape (B, C, T)
-
-        initial_pose : None
-            Not used.
-
-        Returns
-        -------
-        pose : tensor of shape (B, J, n_pose_times)
-        """
-        patches = self.head(self.encode(x)).float()  # (B, K, J * length)
-        return self.to_pose(unpatchify(patches, self.config.n_joints))
+    def forward(self, x: Tensor, initial_pose: None = None) -> Tensor:
+        """Predict poses (B, J, n_pose_times) of windows (B, C, T)."""
+        z = self.encoder.forward_tokens(self.encoder.split(x))[:, 1:]  # (B, K, D)
+        patches: Tensor = self.head(z).float()  # (B, K, J * length)
+        pose: Tensor = self.to_pose(unpatchify(patches, self.config.n_joints))
+        return pose

@@ -1,9 +1,16 @@
 """Predictions at one rate to poses at another, by linear interpolation."""
 
 import torch
+from torch import Tensor
 
 
-def pose_positions(n_steps, n_times, n_pose_times, start=0, stop=None):
+def pose_positions(
+    n_steps: int,
+    n_times: int,
+    n_pose_times: int,
+    start: int = 0,
+    stop: int | None = None,
+) -> Tensor:
     """Where the samples of a pose lie among steps that share a window evenly.
 
     Steps and samples stand for intervals of equal length, and lie in their middles.
@@ -29,7 +36,7 @@ def pose_positions(n_steps, n_times, n_pose_times, start=0, stop=None):
     return (times / n_pose_times - start) * (n_steps / (stop - start)) - 0.5
 
 
-def first_pose(left_context, n_times, n_pose_times):
+def first_pose(left_context: int, n_times: int, n_pose_times: int) -> int:
     """The first sample of the pose after `left_context` samples of the EMG.
 
     The last sample is always one of them: a pose of a single sample stands for the
@@ -49,7 +56,11 @@ class Interpolation(torch.nn.Module):
     n_steps : int
     """
 
-    def __init__(self, positions, n_steps):
+    lower: Tensor
+    upper: Tensor
+    weight: Tensor
+
+    def __init__(self, positions: Tensor, n_steps: int) -> None:
         super().__init__()
         positions = positions.clamp(0, n_steps - 1)
         lower = positions.floor().clamp(max=max(n_steps - 2, 0))
@@ -61,7 +72,7 @@ class Interpolation(torch.nn.Module):
         ):
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Interpolate.
 
         Parameters

@@ -4,10 +4,12 @@ A decoder gets the features of a step and the pose before it, and gives the pose
 its change. The EMG of the left context is only looked at: poses begin after it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._resampling import Interpolation, first_pose, pose_positions
@@ -69,31 +71,36 @@ class RolloutConfig:
     position_seconds: float = 0.25
 
     @property
-    def n_steps(self):
+    def n_steps(self) -> int:
         """Steps from the end of the left context to the end of the window."""
         seconds = (self.n_times - self.tds.left_context) / self.sfreq
         return max(1, round(seconds * self.rollout_sfreq))
 
     @property
-    def n_position_steps(self):
+    def n_position_steps(self) -> int:
         """Steps of a hybrid rollout that give the pose itself."""
         return round(self.position_seconds * self.rollout_sfreq)
 
     @property
-    def pose_start(self):
+    def pose_start(self) -> int:
         """The first sample of the pose that is predicted."""
         return first_pose(self.tds.left_context, self.n_times, self.n_pose_times)
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         """What the decoder gives in a step."""
         return self.n_joints * (2 if self.output == "hybrid" else 1)
+
+
+# Hidden and cell state of each layer, and what a decoder gives of a step with them.
+State: TypeAlias = list[tuple[Tensor, Tensor]] | None
+Decoded: TypeAlias = tuple[Tensor, State]
 
 
 class MLPDecoder(nn.Module):
     """Two hidden layers, each with layer norm and leaky ReLU; no memory."""
 
-    def __init__(self, config):
+    def __init__(self, config: RolloutConfig) -> None:
         super().__init__()
         d_in, d_hidden = config.tds.d_features + config.n_joints, config.d_hidden
         self.layers = nn.Sequential(
@@ -106,7 +113,7 @@ class MLPDecoder(nn.Module):
             nn.Linear(d_hidden, config.n_outputs),
         )
 
-    def forward(self, x, state=None):
+    def forward(self, x: Tensor, state: None = None) -> Decoded:
         """(B, F + J) to (B, n_outputs), and no state."""
         return self.layers(x), None
 
@@ -114,37 +121,35 @@ class MLPDecoder(nn.Module):
 class LSTMDecoder(nn.Module):
     """Stacked LSTM cells, leaky ReLU and a linear layer; starts from zero."""
 
-    def __init__(self, config):
+    def __init__(self, config: RolloutConfig) -> None:
         super().__init__()
         d_in = config.tds.d_features + config.n_joints
         widths = (d_in, *[config.d_hidden] * config.n_lstm_layers)
         self.cells = nn.ModuleList(map(nn.LSTMCell, widths, widths[1:]))
         self.head = nn.Linear(config.d_hidden, config.n_outputs)
 
-    def forward(self, x, state=None):
+    def forward(self, x: Tensor, state: State = None) -> Decoded:
         """(B, F + J) to (B, n_outputs), and the state of each layer."""
-        states = []
-        for cell, before in zip(self.cells, state or [None] * len(self.cells)):
-            states.append(cell(x, before))
+        states: list[tuple[Tensor, Tensor]] = []
+        for layer, cell in enumerate(self.cells):
+            states.append(cell(x, None if state is None else state[layer]))
             x = states[-1][0]
         return self.head(F.leaky_relu(x)), states
 
 
-_DECODERS = {"mlp": MLPDecoder, "lstm": LSTMDecoder}
+_DECODERS: dict[str, Callable[[RolloutConfig], nn.Module]] = {
+    "mlp": MLPDecoder,
+    "lstm": LSTMDecoder,
+}
 
 
 class PoseRollout(nn.Module):
-    """EMG windows to poses, one step after the other.
+    """EMG windows to poses, one step after the other."""
 
-    Parameters
-    ----------
-    config : RolloutConfig
-    """
-
-    def __init__(self, config):
+    def __init__(self, config: RolloutConfig) -> None:
         super().__init__()
         self.config = config
-        self.featurizer = TDSFeaturizer(config.tds)
+        self.encoder = TDSFeaturizer(config.tds)
         self.decoder = _DECODERS[config.decoder](config)
         positions = pose_positions(
             config.n_steps,
@@ -155,20 +160,16 @@ class PoseRollout(nn.Module):
         self.to_pose = Interpolation(positions[config.pose_start :], config.n_steps)
 
     @property
-    def pose_start(self):
+    def pose_start(self) -> int:
         """The first sample of the pose that is predicted."""
         return self.config.pose_start
 
     @property
-    def needs_initial_pose(self):
+    def needs_initial_pose(self) -> bool:
         """Whether the first pose is given."""
         return self.config.tracking
 
-    def embed(self, x):
-        """Mean features over time: (B, C, T) to (B, F)."""
-        return self.featurizer(x).mean(dim=2)
-
-    def forward(self, x, initial_pose=None):
+    def forward(self, x: Tensor, initial_pose: Tensor | None = None) -> Tensor:
         """Predict poses.
 
         Parameters
@@ -182,7 +183,7 @@ class PoseRollout(nn.Module):
         -------
         pose : tensor of shape (B, J, n_pose_times - pose_start)
         """
-        features = self.featurizer(x).float()  # (B, F, n_frames)
+        features = self.encoder.features(x).float()  # (B, F, n_frames)
         features = F.interpolate(
             features, size=self.config.n_steps, mode="linear", align_corners=True
         )
@@ -190,9 +191,10 @@ class PoseRollout(nn.Module):
             initial_pose = features.new_zeros(len(x), self.config.n_joints)
         with torch.autocast(x.device.type, enabled=False):  # errors would add up
             poses = self.roll_out(features.permute(2, 0, 1), initial_pose)
-        return self.to_pose(poses)
+        poses = self.to_pose(poses)
+        return poses
 
-    def roll_out(self, features, pose):
+    def roll_out(self, features: Tensor, pose: Tensor) -> Tensor:
         """Decode features (n_steps, B, F) from a pose (B, J) on, to (B, J, n_steps)."""
         state, poses = None, []
         for step, feature in enumerate(features):
@@ -201,7 +203,8 @@ class PoseRollout(nn.Module):
             poses.append(pose)
         return torch.stack(poses, dim=2)
 
-    def _next_pose(self, step, pose, y):
+    def _next_pose(self, step: int, pose: Tensor, y: Tensor) -> Tensor:
+        """The pose (B, J) after a step, of what the decoder gave."""
         if self.config.output == "position":
             return y
         if self.config.output == "velocity":

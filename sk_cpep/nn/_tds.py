@@ -7,7 +7,8 @@ convolutions are valid, so that a feature sees no sample after its own frame.
 from dataclasses import dataclass
 from math import prod
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 PUBLISHED_SFREQ = 2000.0
 _STRIDES = (5, 2, 4, 2)
@@ -15,7 +16,9 @@ _KERNEL_SIZES = (11, 5, 17, 9)
 _BLOCK_KERNEL_SIZES = (9, 5)
 
 
-def tds_sizes(sfreq=PUBLISHED_SFREQ, strides=None):
+def tds_sizes(
+    sfreq: float = PUBLISHED_SFREQ, strides: tuple[int, ...] | None = None
+) -> dict[str, tuple[int, ...]]:
     """Strides and kernels whose receptive fields last as long as the published ones.
 
     Strides are chosen so that the rates after each convolution stay as near to the
@@ -54,7 +57,7 @@ def tds_sizes(sfreq=PUBLISHED_SFREQ, strides=None):
     }
 
 
-def scaled_strides(strides, ratio):
+def scaled_strides(strides: tuple[int, ...], ratio: float) -> tuple[int, ...]:
     """Strides whose running product stays as near to ``ratio`` times the given one.
 
     Parameters
@@ -68,13 +71,14 @@ def scaled_strides(strides, ratio):
     scaled : tuple of int
         None below 1.
     """
-    scaled = []
+    scaled: list[int] = []
     for i in range(1, len(strides) + 1):
         scaled.append(max(1, round(ratio * prod(strides[:i]) / prod(scaled))))
     return tuple(scaled)
 
 
-def _scaled_kernel(size, ratio):
+def _scaled_kernel(size: int, ratio: float) -> int:
+    """Samples of a kernel that spans the same time at another rate."""
     return 1 + round((size - 1) * ratio)
 
 
@@ -106,28 +110,28 @@ class TDSConfig:
     """
 
     n_channels: int = 16
-    strides: tuple = _STRIDES
-    kernel_sizes: tuple = _KERNEL_SIZES
-    block_kernel_sizes: tuple = _BLOCK_KERNEL_SIZES
+    strides: tuple[int, ...] = _STRIDES
+    kernel_sizes: tuple[int, ...] = _KERNEL_SIZES
+    block_kernel_sizes: tuple[int, ...] = _BLOCK_KERNEL_SIZES
     n_blocks: int = 2
     d_model: int = 256
     block_channels: int = 16
     d_features: int = 64
 
     @property
-    def stride(self):
+    def stride(self) -> int:
         """Samples from one frame to the next, 80 as published."""
         return prod(self.strides)
 
     @property
-    def left_context(self):
+    def left_context(self) -> int:
         """Samples before its own that a frame depends on, 1,790 as published."""
         jumps = [prod(self.strides[:i]) for i in range(5)]
         convolutions = sum((k - 1) * jumps[i] for i, k in enumerate(self.kernel_sizes))
         blocks = sum((k - 1) * j for k, j in zip(self.block_kernel_sizes, jumps[3:]))
         return convolutions + self.n_blocks * blocks
 
-    def n_frames(self, n_times):
+    def n_frames(self, n_times: int) -> int:
         """Number of frames of a window of `n_times` samples; 0 if it is too short."""
         return max(0, (n_times - self.left_context - 1) // self.stride + 1)
 
@@ -135,21 +139,22 @@ class TDSConfig:
 class ConvBlock(nn.Module):
     """Convolution over time, ReLU, layer norm over channels."""
 
-    def __init__(self, n_in, n_out, kernel_size, stride):
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(n_in, n_out, kernel_size, stride)
         self.norm = nn.LayerNorm(n_out)
 
-    def forward(self, x):  # (B, C, T)
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, T)
         # Contiguous before the ReLU: its gradient is slow across strides.
         x = self.conv(x).transpose(1, 2).contiguous()  # (B, T', D)
-        return self.norm(x.relu()).transpose(1, 2)  # (B, D, T')
+        x = self.norm(x.relu())
+        return x.transpose(1, 2)  # (B, D, T')
 
 
 class TDSBlocks(nn.Module):
     """A convolution over time within groups, then a layer across all channels."""
 
-    def __init__(self, d_model, n_channels, kernel_size):
+    def __init__(self, d_model: int, n_channels: int, kernel_size: int) -> None:
         super().__init__()
         self.n_channels = n_channels
         self.conv = nn.Conv2d(n_channels, n_channels, (1, kernel_size))
@@ -159,24 +164,20 @@ class TDSBlocks(nn.Module):
         )
         self.norm2 = nn.LayerNorm(d_model)
 
-    def forward(self, x):  # (B, D, T)
-        y = self.conv(x.unflatten(1, (self.n_channels, -1)))  # (B, C, W, T')
+    def forward(self, x: Tensor) -> Tensor:  # (B, D, T)
+        y = self.conv(torch.unflatten(x, 1, (self.n_channels, -1)))  # (B, C, W, T')
         y = y.flatten(1, 2).transpose(1, 2).contiguous()  # (B, T', D)
         x = self.norm1(y.relu() + x.transpose(1, 2)[:, -y.shape[1] :])
-        return self.norm2(x + self.mlp(x)).transpose(1, 2)  # (B, D, T')
+        x = self.norm2(x + self.mlp(x))
+        return x.transpose(1, 2)  # (B, D, T')
 
 
 class TDSFeaturizer(nn.Module):
-    """EMG to features at a low rate, 25 Hz as published.
+    """EMG to features at a low rate, 25 Hz as published; a :class:`WindowEncoder`."""
 
-    Parameters
-    ----------
-    config : TDSConfig
-    """
-
-    def __init__(self, config):
+    def __init__(self, config: TDSConfig) -> None:
         super().__init__()
-        self.config = config
+        self.d_model = config.d_features
         widths = (config.n_channels, *[config.d_model] * 4)
         stem1, stem2, stage1, stage2 = (
             ConvBlock(*sizes)
@@ -196,7 +197,7 @@ class TDSFeaturizer(nn.Module):
         self.stage2 = nn.Sequential(stage2, blocks2)
         self.project = nn.Linear(config.d_model, config.d_features)
 
-    def forward(self, x):
+    def features(self, x: Tensor) -> Tensor:
         """Extract features.
 
         Parameters
@@ -210,4 +211,9 @@ class TDSFeaturizer(nn.Module):
             ``i * stride + left_context``.
         """
         x = self.stage2(self.stage1(self.stem(x)))  # (B, D, n_frames)
-        return self.project(x.transpose(1, 2)).transpose(1, 2)
+        x = self.project(x.transpose(1, 2))
+        return x.transpose(1, 2)
+
+    def forward(self, x: Tensor, pooling: str = "mean") -> Tensor:
+        """Mean of the features over time: (B, C, T) to (B, F)."""
+        return self.features(x).mean(dim=2)

@@ -4,14 +4,31 @@ What is drawn at random, without gradients, is apart from the rest, which can be
 compiled: ``forward(*batch, generator) = compute(*draw(*batch, generator))``.
 """
 
-from torch import nn
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..nn import Augmentation, MaskedAutoencoder, PoseEMGAlignment
+from ..nn._losses import Gather
+
+Generator: TypeAlias = torch.Generator | None
 
 
 class Objective(nn.Module):
-    """Base of the objectives.
+    """Base of the objectives: a module whose output is the loss of a batch.
+
+    A subclass keeps the network that it trains as an attribute, and has
+    ``compute(x, *others)``, which gives the loss of a batch that was augmented: the
+    mean over its windows, a scalar tensor. One that draws random numbers of its own,
+    such as masks, does so in :meth:`draw`.
 
     Attributes
     ----------
+    augment : callable
+        ``augment(x, generator)`` changes EMG windows (B, C, T) at random.
+
     half_weights : bool
         Whether the network may run on weights in bfloat16; else, in that precision,
         only its matrix products do (autocast).
@@ -20,14 +37,25 @@ class Objective(nn.Module):
         Beginnings of the names of weights that stay float32 then.
     """
 
+    compute: Callable[..., Tensor]
     half_weights = False
-    float32_weights = ()
+    float32_weights: tuple[str, ...] = ()
 
-    def forward(self, *batch, generator=None):
+    def __init__(self, augment: Augmentation | None = None) -> None:
+        super().__init__()
+        self.augment = augment or Augmentation()
+
+    def draw(
+        self, x: Tensor, *others: Tensor, generator: Generator = None
+    ) -> tuple[Tensor, ...]:
+        """Augment windows (B, C, T) while training; what is paired with them stays."""
+        return (self.augment(x, generator) if self.training else x), *others
+
+    def forward(self, *batch: Tensor, generator: Generator = None) -> Tensor:
         """Loss of a batch, a scalar tensor."""
         return self.compute(*self.draw(*batch, generator=generator))
 
-    def constrain(self):
+    def constrain(self) -> None:
         """Bring weights back to where they may be, after a step of the optimizer."""
 
 
@@ -38,23 +66,25 @@ class Reconstruction(Objective):
     ----------
     autoencoder : MaskedAutoencoder
 
-    augment : Augmentation
+    augment : Augmentation, default=None
+        None changes nothing.
     """
 
-    half_weights = True
-
-    def __init__(self, autoencoder, augment):
-        super().__init__()
+    def __init__(
+        self, autoencoder: MaskedAutoencoder, augment: Augmentation | None = None
+    ) -> None:
+        super().__init__(augment)
         self.autoencoder = autoencoder
-        self.augment = augment
+        self.half_weights = getattr(autoencoder, "half_weights", False)
 
-    def draw(self, x, generator=None):
+    def draw(
+        self, x: Tensor, *others: Tensor, generator: Generator = None
+    ) -> tuple[Tensor, ...]:
         """Augment windows (B, C, T), and draw which of their tokens are hidden."""
-        if self.training:
-            x = self.augment(x, generator)
+        (x,) = super().draw(x, generator=generator)
         return x, *self.autoencoder.draw_tokens(x, generator)
 
-    def compute(self, x, kept, hidden):
+    def compute(self, x: Tensor, kept: Tensor, hidden: Tensor) -> Tensor:
         """Loss of windows (B, C, T) whose tokens `hidden` (B, M) are hidden."""
         return self.autoencoder.loss(x, kept, hidden)
 
@@ -66,7 +96,8 @@ class Alignment(Objective):
     ----------
     alignment : PoseEMGAlignment
 
-    augment : Augmentation
+    augment : Augmentation, default=None
+        None changes nothing.
 
     poses_embedded : bool
         Whether batches hold embeddings of poses (B, D) instead of poses (B, J, T):
@@ -79,39 +110,74 @@ class Alignment(Objective):
         Where batches are shared among processes; see :func:`~sk_cpep.nn.info_nce`.
     """
 
-    half_weights = True
     # An error of the projection is multiplied by 1 / temperature.
-    float32_weights = ("alignment.head", "alignment.log_scale", "alignment.pose_mean")
+    float32_weights = (
+        "alignment.head",
+        "alignment.log_scale",
+        "alignment.pose_mean",
+        "alignment.criterion",
+    )
 
-    def __init__(self, alignment, augment, *, poses_embedded, train_emg, gather=None):
-        super().__init__()
+    def __init__(
+        self,
+        alignment: PoseEMGAlignment,
+        augment: Augmentation | None = None,
+        *,
+        poses_embedded: bool,
+        train_emg: bool,
+        gather: Gather | None = None,
+    ) -> None:
+        super().__init__(augment)
         self.alignment = alignment
-        self.augment = augment
         self.poses_embedded = poses_embedded
-        self.train_emg = train_emg
         self.gather = gather
-        alignment.emg_encoder.requires_grad_(train_emg)
-        alignment.pose_encoder.requires_grad_(not poses_embedded)
+        self.trains = {"emg_encoder": train_emg, "pose_encoder": not poses_embedded}
+        used = ("emg_encoder",) if poses_embedded else tuple(self.trains)
+        self.half_weights = all(
+            getattr(alignment.get_submodule(name), "half_weights", False)
+            for name in used
+        )
+        for name, trains in self.trains.items():
+            alignment.get_submodule(name).requires_grad_(trains)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> "Alignment":
         """Frozen encoders stay in evaluation mode."""
         super().train(mode)
-        self.alignment.emg_encoder.train(mode and self.train_emg)
-        self.alignment.pose_encoder.train(mode and not self.poses_embedded)
+        for name, trains in self.trains.items():
+            self.alignment.get_submodule(name).train(mode and trains)
         return self
 
-    def draw(self, x, p, generator=None):
-        """Augment EMG (B, C, T); poses or their embeddings stay."""
-        return (self.augment(x, generator) if self.training else x), p
-
-    def constrain(self):
+    def constrain(self) -> None:
         """Keep the temperature from falling below its least."""
         self.alignment.constrain()
 
-    def compute(self, x, p):
+    def compute(self, x: Tensor, p: Tensor) -> Tensor:
         """Loss of a batch of EMG (B, C, T) and poses or their embeddings."""
         v = p if self.poses_embedded else self.alignment.embed_pose(p)
         return self.alignment.loss(x, v, self.gather)
+
+
+class PoseNetwork(Protocol):
+    """What :class:`PoseRegression` trains.
+
+    Attributes
+    ----------
+    pose_start : int
+        The first sample of the pose that is predicted.
+
+    needs_initial_pose : bool
+        Whether the network is told the pose at that sample.
+    """
+
+    @property
+    def pose_start(self) -> int: ...
+
+    @property
+    def needs_initial_pose(self) -> bool: ...
+
+    def __call__(self, x: Tensor, initial_pose: Tensor | None) -> Tensor:
+        """Predict the pose (B, J, T_p) of windows (B, C, T), from `pose_start` on."""
+        ...
 
 
 class PoseRegression(Objective):
@@ -119,28 +185,26 @@ class PoseRegression(Objective):
 
     Parameters
     ----------
-    network : torch.nn.Module
-        ``network(x, initial_pose)`` predicts the pose from its sample
-        ``network.pose_start`` on; ``network.needs_initial_pose`` says whether it is
-        told the pose at that sample.
+    network : PoseNetwork
 
     loss : callable
         Of predicted pose, true pose and mask.
 
-    augment : Augmentation
+    augment : Augmentation, default=None
+        None changes nothing.
     """
 
-    def __init__(self, network, loss, augment):
-        super().__init__()
+    def __init__(
+        self,
+        network: PoseNetwork,
+        loss: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+        augment: Augmentation | None = None,
+    ) -> None:
+        super().__init__(augment)
         self.network = network
         self.loss = loss
-        self.augment = augment
 
-    def draw(self, x, *pose, generator=None):
-        """Augment EMG (B, C, T); poses and their mask stay."""
-        return (self.augment(x, generator) if self.training else x), *pose
-
-    def compute(self, x, p, mask=None):
+    def compute(self, x: Tensor, p: Tensor, mask: Tensor | None = None) -> Tensor:
         """Loss of a batch of EMG (B, C, T) and poses (B, J, T_p).
 
         Samples at which a mask (B, T_p) is 0 do not count; nor do windows whose

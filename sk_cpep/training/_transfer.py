@@ -64,7 +64,7 @@ class CudaTransfer:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def send(self, arrays: Sequence[Any], rows: IntArray) -> Sent:
         """Read rows of arrays and begin to copy them; in a thread of its own."""

@@ -1,18 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-
-from sk_cpep import CPEP, MAE
-
-NETWORK = dict(d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
-TRAINING = dict(
-    max_epochs=2,
-    batch_size=8,
-    lr=1e-2,
-    device="cpu",
-    precision="float32",
-    random_state=0,
-)
+from small_estimators import small
 
 
 @pytest.fixture
@@ -20,7 +9,7 @@ def small_mae():
     """Make a small MAE: ``small_mae(patch_length, **parameters)``."""
 
     def make(patch_length=5, **parameters):
-        return MAE(**NETWORK | TRAINING | {"patch_length": patch_length} | parameters)
+        return small("MAE", **{"patch_length": patch_length, "lr": 1e-2} | parameters)
 
     return make
 
@@ -34,7 +23,7 @@ def small_cpep(small_mae):
             "emg_encoder": emg_encoder or small_mae(random_state=None),
             "pose_encoder": pose_encoder or small_mae(4, random_state=None),
         }
-        return CPEP(**encoders, **TRAINING | parameters)
+        return small("CPEP", **encoders, **{"lr": 1e-2} | parameters)
 
     return make
 

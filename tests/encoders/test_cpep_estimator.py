@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lazy_windows import Fetched
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from sklearn.base import clone
@@ -23,28 +24,6 @@ class Raises(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         raise self.error
-
-
-class Counted:
-    """Windows that count the largest request and refuse to be read whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-        self.largest = 0
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitems__(self, indices):
-        self.largest = max(self.largest, len(indices))
-        return self.data[indices]
-
-    def __getitem__(self, index):
-        raise AssertionError("fetched one by one")
-
-    def __array__(self, *args, **kwargs):
-        raise AssertionError("copied whole")
 
 
 def unit(z):
@@ -152,7 +131,8 @@ def test_parameters_are_left_alone(windows, small_cpep, small_mae):
 
 def test_default_encoders():
     cpep = CPEP()
-    emg, pose = cpep._encoders(np.random.RandomState(0))
+    given = cpep._given_encoders(np.random.RandomState(0))
+    emg, pose = (encoder.estimator for encoder in given)
     assert (emg.patch_length, pose.patch_length) == (50, 200)
     assert emg.random_state != pose.random_state
     assert (emg.d_model, emg.n_layers, emg.n_decoder_layers, emg.mask_ratio) == (
@@ -234,7 +214,7 @@ def test_frozen_encoders_in_a_search(windows, small_cpep, small_mae, monkeypatch
     def refit(*args):
         raise AssertionError("a frozen encoder was fitted again")
 
-    monkeypatch.setattr(MAE, "_fit_augmented", refit)
+    monkeypatch.setattr(MAE, "fit", refit)
     search = GridSearchCV(cpep, {"temperature": [0.02, 0.5]}, cv=2).fit(X, P)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
@@ -253,10 +233,13 @@ def test_frozen_encoder_that_is_not_fitted(windows, small_cpep, small_mae):
         small_cpep(FrozenEstimator(small_mae())).fit(*windows[:2])
 
 
-@pytest.mark.parametrize("encoder", [InstanceNorm(), FrozenEstimator(InstanceNorm())])
-def test_encoder_that_is_no_mae(windows, small_cpep, encoder):
+@pytest.mark.parametrize(
+    "encoder",
+    [InstanceNorm(), FrozenEstimator(InstanceNorm().fit(np.zeros((2, 4, 22))))],
+)
+def test_encoder_without_a_network(windows, small_cpep, encoder):
     with pytest.raises(
-        TypeError, match="emg_encoder must be an MAE or a Frozen.*InstanceNorm"
+        TypeError, match="emg_encoder must be an estimator whose.*InstanceNorm"
     ):
         small_cpep(encoder).fit(*windows[:2])
 
@@ -592,7 +575,7 @@ def test_recordings_that_do_not_pair(recordings, small_cpep):
 
 def test_lazy_windows(windows, small_cpep):
     X, P = windows[:2]
-    lazy, lazy_P = Counted(X), Counted(P)
+    lazy, lazy_P = Fetched(X), Fetched(P)
     options = dict(early_stopping=True, batch_size=6)
     cpep = small_cpep(**options).fit(lazy, lazy_P)
     eager = small_cpep(**options).fit(X, P)
@@ -607,7 +590,7 @@ def test_nan_in_lazy_poses(windows, small_cpep):
     X, P = windows[0], windows[1].copy()
     P[3] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity: 1 of the"):
-        small_cpep().fit(X, Counted(P))
+        small_cpep().fit(X, Fetched(P))
 
 
 def test_pairs_that_do_not_match(windows, small_cpep):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -18,25 +19,6 @@ class Raises(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         raise self.error
-
-
-class Counted:
-    """Windows that count the largest request and refuse to be read whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-        self.largest = 0
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        self.largest = max(self.largest, np.size(index))
-        return self.data[index]
-
-    def __array__(self, *args, **kwargs):
-        raise AssertionError("copied whole")
 
 
 def by_pieces(X, mask, S):
@@ -205,7 +187,7 @@ def test_fit_forgets_what_was(windows, small_mae):
 
 def test_lazy_windows(windows, small_mae):
     X = windows[0]
-    lazy = Counted(X)
+    lazy = Lazy(X)
     mae = small_mae(early_stopping=True, batch_size=6).fit(lazy)
     eager = small_mae(early_stopping=True, batch_size=6).fit(X)
     assert_array_equal(mae.transform(lazy), eager.transform(X))
@@ -219,11 +201,11 @@ def test_nan_in_lazy_windows(windows, small_mae):
     bad = windows[0].copy()
     bad[[2, 7], 0, 0] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity: 2 of the 20 windows"):
-        small_mae(batch_size=20).fit(Counted(bad))
+        small_mae(batch_size=20).fit(Lazy(bad))
     mae = small_mae().fit(windows[0])
     for method in (mae.transform, mae.reconstruct, mae.score):
         with pytest.raises(ValueError, match="NaN or infinity: 2 of the 8 windows"):
-            method(Counted(bad))
+            method(Lazy(bad))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +259,7 @@ def test_windows_of_another_shape(windows, small_mae, method):
     with pytest.raises(ValueError, match="X has 3 features, but MAE is expecting 4"):
         getattr(mae, method)(X[:, 1:])
     with pytest.raises(ValueError, match=r"3 channels x 22 samples.*fitted on 4 x 22"):
-        getattr(mae, method)(Counted(X[:, 1:]))
+        getattr(mae, method)(Lazy(X[:, 1:]))
     with pytest.raises(NotFittedError):
         getattr(small_mae(), method)(X)
 
@@ -341,7 +323,7 @@ def test_progress(windows, small_mae, verbose, capsys):
 def test_augmentation_is_for_training_only(windows, small_mae):
     X = windows[0]
     plain = small_mae().fit(X)
-    noisy = small_mae()._fit_augmented(X, Augmentation(noise=1.0))
+    noisy = small_mae().fit(X, augment=Augmentation(noise=1.0))
     assert noisy.history_[0]["train_loss"] > 1.2 * plain.history_[0]["train_loss"]
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from lazy_windows import Lazy
+from small_estimators import small
 
-from sk_cpep import PoseT, ZeroShotClassifier
+from sk_cpep import ZeroShotClassifier
 
 LARGEST = np.sqrt(np.finfo(np.float32).max)
 VALUES = [
@@ -15,24 +17,12 @@ VALUES = [
 ]
 
 
-class Lazy:
-    """Windows that are not in memory."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-
-    def __getitem__(self, index):
-        return self.data[index]
-
-
 @pytest.fixture
 def make(small_mae, small_cpep):
-    options = dict(max_epochs=2, batch_size=8, random_state=0, precision="float32")
     made = {
         "mae": small_mae(),
         "cpep": small_cpep(),
-        "PoseT": PoseT(5, d_model=8, n_layers=1, n_heads=2, **options),
+        "PoseT": small("PoseT"),
     }
     return made.get
 

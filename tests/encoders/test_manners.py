@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
@@ -20,37 +21,18 @@ from sklearn.model_selection import (
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
+from small_estimators import NO_CONTEXT, small
 
-from sk_cpep import CPEP, BandpassNotch, EMG2Pose, InstanceNorm, ZeroShotClassifier
-from sk_cpep.encoders import PoseT
+from sk_cpep import CPEP, BandpassNotch, InstanceNorm, ZeroShotClassifier
 
 
 @pytest.fixture(params=["MAE", "CPEP", "PoseT", "EMG2Pose"])
 def encoder(request, small_mae, small_cpep):
-    common = dict(
-        max_epochs=2,
-        batch_size=8,
-        device="cpu",
-        precision="float32",
-        random_state=0,
-    )
-    rollout = dict(
-        sfreq=50,
-        strides=(1, 1, 1, 1),
-        kernel_sizes=(1, 1, 1, 1),
-        block_kernel_sizes=(1, 1),
-        d_model=8,
-        block_channels=4,
-        n_blocks=1,
-        d_features=4,
-        d_hidden=8,
-        early_stopping=False,
-    )
     return {
         "MAE": small_mae,
         "CPEP": small_cpep,
-        "PoseT": lambda: PoseT(5, d_model=8, n_layers=1, n_heads=2, **common),
-        "EMG2Pose": lambda: EMG2Pose(**rollout, **common),
+        "PoseT": lambda: small("PoseT"),
+        "EMG2Pose": lambda: small("EMG2Pose", **NO_CONTEXT),
     }[request.param]()
 
 
@@ -147,17 +129,6 @@ def frames(windows):
     return X, pd.DataFrame(P, index=rows, columns=[f"p{i}" for i in range(P.shape[1])])
 
 
-class Lazy:
-    def __init__(self, data):
-        self.data, self.shape = data, data.shape
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        return self.data[index]
-
-
 @pytest.mark.parametrize("container", [np.asarray, Lazy, np.ndarray.tolist])
 def test_names_are_forgotten(encoder, windows, container):
     X, y = data_of(encoder, *frames(windows))
@@ -226,7 +197,7 @@ def test_unions_and_curves(encoder, windows):
 
 def test_transformed_targets(windows):
     X, P = frames(windows)
-    model = PoseT(5, d_model=8, n_layers=1, n_heads=2, max_epochs=1, random_state=0)
+    model = small("PoseT", max_epochs=1, batch_size=256)
     scaled = TransformedTargetRegressor(model, transformer=StandardScaler())
     predicted = scaled.fit(X, P).predict(X)
     scaler = StandardScaler().fit(P)

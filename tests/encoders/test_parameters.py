@@ -9,7 +9,7 @@ from skorch.callbacks import EarlyStopping, EpochTimer
 
 from sk_cpep import CPEP, EMG2Pose, NeuroPose, Windower
 from sk_cpep.encoders import PoseT
-from sk_cpep.encoders._windows import read_ring
+from sk_cpep.encoders._ring import read_ring
 
 SMALL = dict(max_epochs=1, early_stopping=False, random_state=0, device="cpu")
 
@@ -58,7 +58,7 @@ def test_what_is_no_ring(ring):
 @pytest.mark.parametrize("ring", NO_RINGS, ids=repr)
 def test_estimators_refuse_what_is_no_ring(ring, windows, small_cpep, tmp_path):
     regressor = PoseT(5, d_model=8, n_layers=1, n_heads=2, **SMALL)
-    for estimator in (small_cpep(checkpoint_dir=tmp_path), regressor):
+    for estimator in (small_cpep(run_dir=tmp_path), regressor):
         with pytest.raises(ValueError, match="ring_channels"):
             estimator.set_params(ring_channels=ring).fit(*windows[:2])
     assert not list(tmp_path.rglob("checkpoint.pt"))  # before anything was trained
@@ -108,16 +108,16 @@ def test_callbacks_with_and_without_names(callback, windows, small_mae):
     assert small_mae(callbacks=[callback], max_epochs=9).fit(windows[0]).n_iter_ == 2
 
 
-def test_memory_may_be_a_path(windows, small_cpep, tmp_path):
+def test_run_dir_may_be_a_path(windows, small_cpep, tmp_path):
     X, P = windows[:2]
-    expected = small_cpep(memory=str(tmp_path)).fit(X, P).transform(X)
-    files = set(tmp_path.rglob("output.pkl"))
-    assert len(files) == 3
-    again = small_cpep(memory=tmp_path).fit(X, P)
+    expected = small_cpep(run_dir=tmp_path).fit(X, P).transform(X)
+    files = set(tmp_path.rglob("*.*"))
+    assert len(files) == 3 * 2
+    again = small_cpep(run_dir=str(tmp_path)).fit(X, P)
     np.testing.assert_array_equal(again.transform(X), expected)
-    assert set(tmp_path.rglob("output.pkl")) == files
-    with pytest.raises(ValueError, match="'memory' parameter of CPEP"):
-        CPEP(memory=3).fit(X, P)
+    assert set(tmp_path.rglob("*.*")) == files
+    with pytest.raises(ValueError, match="'run_dir' parameter of CPEP"):
+        CPEP(run_dir=3).fit(X, P)
 
 
 @pytest.mark.parametrize("before, after", [(None, Windower(6)), (Windower(6), None)])

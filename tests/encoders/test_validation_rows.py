@@ -9,12 +9,7 @@ from sklearn.pipeline import make_pipeline
 
 from sk_cpep import InstanceNorm, Windower
 from sk_cpep.datasets import WindowArray
-from sk_cpep.encoders import (
-    PoseT,
-    _cpep,
-    _mae,
-    _pose_regressor,
-)
+from sk_cpep.encoders import PoseT, _fit_run
 from sk_cpep.encoders._validation_rows import held_out_rows
 from sk_cpep.training import TrainingPlan
 
@@ -56,8 +51,7 @@ def held_out(monkeypatch):
 
         return spy
 
-    for module in (_mae, _cpep, _pose_regressor):
-        monkeypatch.setattr(module, "train", spied(module.train))
+    monkeypatch.setattr(_fit_run, "train", spied(_fit_run.train))
     return seen
 
 
@@ -98,10 +92,13 @@ def test_batches_are_still_of_one_person(small_cpep, windows, monkeypatch):
     X, P, _, users = windows
     seen = []
     monkeypatch.setattr(
-        _cpep, "train", lambda *args, groups, **options: seen.append(groups) or []
+        _fit_run,
+        "train",
+        lambda *args, groups=None, **options: seen.append(groups) or [],
     )
     small_cpep(**STOPS).fit(X, P, groups=users, validation_groups=RECORDINGS)
-    assert_array_equal(seen[0], users)
+    assert seen[:2] == [None, None]  # the autoencoders
+    assert_array_equal(seen[2], users)
 
 
 def test_windows_that_tell_nothing_are_drawn_one_by_one(fit, held_out):
@@ -238,9 +235,9 @@ def test_order_of_windows_does_not_matter():
     assert whole(rows, RECORDINGS) == whole(others, RECORDINGS[order])
 
 
-def test_a_run_goes_on_with_the_same_groups(fit, tmp_path):
+def test_a_run_is_resumed_with_the_same_groups(fit, tmp_path):
     def run(folder, max_epochs, groups):
-        own = dict(checkpoint_dir=tmp_path / folder, max_epochs=max_epochs)
+        own = dict(run_dir=tmp_path / folder, max_epochs=max_epochs)
         own["restart_period"] = 3
         return fit(parameters=STOPS | own, validation_groups=groups).history_
 
@@ -251,20 +248,20 @@ def test_a_run_goes_on_with_the_same_groups(fit, tmp_path):
     run("a", 1, RECORDINGS)
     names = RECORDINGS.astype(str)
     assert losses(run("a", 3, names)) == losses(run("b", 3, RECORDINGS))
-    with pytest.raises(ValueError, match="validation_groups was 7 .*, now 10 "):
-        run("a", 4, np.arange(20) // 2)
-    with pytest.raises(ValueError, match="validation_groups was 7 .*, now None"):
-        run("a", 4, None)
+    for others in (np.arange(20) // 2, None):
+        assert losses(run("a", 3, others)) == losses(run(str(others), 3, others))
 
 
-def test_memory_knows_the_groups(windows, small_cpep, small_mae, held_out, tmp_path):
+def test_stages_are_known_by_their_groups(
+    windows, small_cpep, small_mae, held_out, tmp_path
+):
     X, P = windows[:2]
 
     def n_trained(**options):
         held_out.clear()
         emg = small_mae(random_state=1, **STOPS)
         pose = small_mae(4, random_state=2)
-        small_cpep(emg, pose, memory=str(tmp_path), **STOPS).fit(X, P, **options)
+        small_cpep(emg, pose, run_dir=tmp_path, **STOPS).fit(X, P, **options)
         return len(held_out)
 
     assert n_trained() == 3

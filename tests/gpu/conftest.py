@@ -2,46 +2,10 @@
 
 import numpy as np
 import pytest
+from small_estimators import small
 
-from sk_cpep import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
-
-TRANSFORMER = dict(d_model=32, n_layers=2, n_heads=2)
-NETWORK = TRANSFORMER | dict(n_decoder_layers=1)
-TRAINING = dict(
-    max_epochs=3,
-    batch_size=16,
-    lr=1e-3,
-    device="cuda",
-    precision="float32",
-    random_state=0,
-)
-TDS = dict(
-    sfreq=100,
-    kernel_sizes=(2, 2, 3, 3),
-    block_kernel_sizes=(2, 2),
-    n_blocks=1,
-    d_model=8,
-    block_channels=4,
-    d_features=5,
-    d_hidden=12,
-    early_stopping=False,
-    channel_rotation=0,
-)
-REGRESSORS = {
-    "PoseT": (PoseT, dict(patch_length=10, channel_rotation=0) | TRANSFORMER),
-    "EMG2Pose": (EMG2Pose, TDS),
-    "VEMG2Pose": (VEMG2Pose, TDS),
-    "NeuroPose": (
-        NeuroPose,
-        dict(
-            time_pools=(1, 2, 4),
-            widths=(2, 4, 8),
-            n_residual_blocks=1,
-            early_stopping=False,
-            channel_rotation=0,
-        ),
-    ),
-}
+TRANSFORMER = dict(patch_length=10, d_model=32, n_layers=2)
+TRAINING = dict(max_epochs=3, batch_size=16, lr=1e-3, device="cuda")
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +23,7 @@ def pairs():
 @pytest.fixture
 def make_mae():
     """``make_mae(**parameters)``"""
-    return lambda **parameters: MAE(
-        **{"patch_length": 10} | NETWORK | TRAINING | parameters
-    )
+    return lambda **parameters: small("MAE", **TRANSFORMER | TRAINING | parameters)
 
 
 @pytest.fixture
@@ -70,8 +32,11 @@ def make_cpep(make_mae):
 
     def make(n_layers=2, **parameters):
         start = dict(emg_init="random", pose_init="random", channel_rotation=0)
-        encoders = (make_mae(n_layers=n_layers, random_state=None) for _ in range(2))
-        return CPEP(*encoders, **TRAINING | start | parameters)
+        encoders = {
+            name: make_mae(n_layers=n_layers, random_state=None)
+            for name in ("emg_encoder", "pose_encoder")
+        }
+        return small("CPEP", **encoders, **TRAINING | start | parameters)
 
     return make
 
@@ -81,8 +46,8 @@ def make_regressor():
     """``make_regressor(name, **parameters)``"""
 
     def make(name, **parameters):
-        kind, sizes = REGRESSORS[name]
-        return kind(**TRAINING | sizes | parameters)
+        sizes = TRANSFORMER if name == "PoseT" else {}
+        return small(name, **TRAINING | sizes | {"channel_rotation": 0} | parameters)
 
     return make
 

@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from sk_cpep.nn import AlignmentConfig, MAEConfig, PoseEMGAlignment, info_nce
+from sk_cpep.nn import (
+    AlignmentConfig,
+    Encoder,
+    MAEConfig,
+    PoseEMGAlignment,
+    info_nce,
+)
 
 SIZES = dict(n_layers=1, n_heads=2, patch_length=5)
 EMG = MAEConfig(3, 20, d_model=8, **SIZES)
@@ -12,7 +18,8 @@ POSE = MAEConfig(4, 15, d_model=12, **SIZES)
 
 def alignment(**options):
     torch.manual_seed(0)
-    return PoseEMGAlignment(AlignmentConfig(EMG, POSE, **options)).eval()
+    config = AlignmentConfig(**options)
+    return PoseEMGAlignment(Encoder(EMG), Encoder(POSE), config).eval()
 
 
 @pytest.fixture
@@ -77,3 +84,35 @@ def test_loss_passes_everything_on(pair):
             info_nce(network.embed_emg(x), v, 10.0, target_temperature=0.5),
             rtol=1e-5,
         )
+
+
+@pytest.mark.parametrize("n_windows", [1, 6])
+def test_projections_do_not_depend_on_how_many_there_are(pair, n_windows):
+    network = alignment()
+    with torch.no_grad():
+        z = network.encode_emg(pair[0])
+        u = network.project(z, torch.float64)
+        weight = network.head.weight.double().numpy()
+        exact = z.double().numpy() @ weight.T + network.head.bias.double().numpy()
+        exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+        assert torch.equal(network.project(z[:n_windows], torch.float64), u[:n_windows])
+        assert torch.equal(network.embed_emg(pair[0]), u)
+    assert_array_equal(u, exact.astype(np.float32))
+
+
+class Spectrum(torch.nn.Module):
+    """An encoder that is no transformer."""
+
+    d_model = 22
+
+    def forward(self, x, pooling="cls"):
+        return torch.fft.rfft(x).abs().flatten(1)[:, : self.d_model]
+
+
+def test_any_two_encoders_are_aligned(pair):
+    x, p = pair
+    network = PoseEMGAlignment(Spectrum(), Encoder(POSE))
+    assert network.head.weight.shape == (12, 22)
+    assert network.embed_emg(x).shape == network.embed_pose(p).shape == (6, 12)
+    network.loss(x, network.embed_pose(p)).backward()
+    assert network.head.weight.grad.abs().sum() > 0

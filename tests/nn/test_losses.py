@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy.special import logsumexp, softmax
+from scipy.special import log_expit, logsumexp, softmax
 from torch.nn import functional as F
 
-from sk_cpep.nn import info_nce, masked_mse
-from sk_cpep.nn._losses import near_duplicates
+from sk_cpep.nn import SigLIP, info_nce
+from sk_cpep.nn._losses import WholeBatchLoss, excluded_pairs, make_criterion
 
 
 def unit_rows(n, d, seed):
@@ -41,32 +41,6 @@ def info_nce_float64(u, v, scale, duplicate_threshold=None, target_temperature=N
             loss -= np.where(target[i] > 0, target[i] * row, 0).sum()
             loss -= np.where(target[i] > 0, target[i] * column, 0).sum()
     return loss / (2 * n)
-
-
-def test_masked_mse_by_hand():
-    # One window, two tokens of two values. Token 0: (1 + 4) / 2; token 1: (0 + 4) / 2.
-    patches = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
-    rebuilt = torch.tensor([[[0.0, 0.0], [3.0, 6.0]]])
-    for mask, expected in [((1, 0), 2.5), ((0, 1), 2.0), ((1, 1), 2.25)]:
-        loss = masked_mse(rebuilt, patches, torch.tensor([mask], dtype=torch.bool))
-        assert loss.item() == expected
-
-
-def test_masked_mse_against_float64():
-    rng = np.random.default_rng(0)
-    rebuilt, patches = rng.normal(size=(2, 6, 8, 10))
-    mask = rng.random((6, 8)) < 0.5
-    expected = np.mean((rebuilt[mask] - patches[mask]) ** 2)
-    loss = masked_mse(*float32(rebuilt, patches), torch.from_numpy(mask))
-    assert_allclose(loss, expected, rtol=1e-6)
-
-
-def test_kept_tokens_have_no_gradient():
-    rebuilt = torch.zeros(1, 3, 2, requires_grad=True)
-    mask = torch.tensor([[True, False, True]])
-    masked_mse(rebuilt, torch.ones(1, 3, 2), mask).backward()
-    # d/dr of the mean of four squares (r - 1)^2 at r = 0 is -2 / 4.
-    assert rebuilt.grad.tolist() == [[[-0.5, -0.5], [0.0, 0.0], [-0.5, -0.5]]]
 
 
 def test_info_nce_by_hand():
@@ -114,7 +88,7 @@ def test_near_duplicates_by_hand():
     # Cosines above the diagonal: .6, .96, -1; .8, -.6; -.96.
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[0, 2] = expected[2, 0] = expected[1, 2] = expected[2, 1] = True
-    assert torch.equal(near_duplicates(v, 0.7), expected)
+    assert torch.equal(excluded_pairs(v, v, None, torch.arange(4), 0.7), expected)
 
 
 def test_all_duplicates_leave_nothing_to_learn():
@@ -178,37 +152,126 @@ def shares_of(u, v, sizes, capacity):
         yield *share, lambda u, v, own=own: (all_u, all_v, present, own)
 
 
+@pytest.mark.parametrize("threshold", [None, 0.0, 0.5])
+def test_siglip_against_float64(threshold):
+    u, v = unit_rows(12, 5, 0), unit_rows(12, 5, 1)
+    loss = SigLIP(threshold)(*float32(u, v), torch.tensor(8.0))
+    assert_allclose(loss.item(), siglip_float64(u, v, 8.0, threshold), rtol=1e-5)
+
+
+def siglip_float64(u, v, scale, threshold=None):
+    """The formula, one pair at a time, with the bias at its start."""
+    loss = 0.0
+    for i, u_i in enumerate(u):
+        for j, v_j in enumerate(v):
+            if i != j and threshold is not None and v[i] @ v_j > threshold:
+                continue
+            sign = 1 if i == j else -1
+            loss -= log_expit(sign * (scale * u_i @ v_j - 10))
+    return loss / len(u)
+
+
+def test_siglip_learns_its_bias():
+    u, v = float32(unit_rows(6, 3, 0), unit_rows(6, 3, 1))
+    criterion = SigLIP()
+    criterion(u, v, torch.tensor(8.0)).backward()
+    s = 8 * u.double().numpy() @ v.double().numpy().T - 10
+    # d/db of -log sigmoid(z (s + b)) is -z sigmoid(-z (s + b)).
+    sign = 2 * np.eye(6) - 1
+    expected = -(sign * np.exp(log_expit(-sign * s))).sum() / 6
+    assert_allclose(criterion.bias.grad, expected, rtol=1e-5)
+
+
+def squared(u, v, scale):
+    """A loss of one's own that does not add up over rows."""
+    return scale * ((u @ v.T) ** 2).mean().sqrt() - (u * v).sum(dim=1).mean()
+
+
+def test_a_loss_of_ones_own_is_float32_under_autocast():
+    u, v = float32(unit_rows(6, 3, 0), unit_rows(6, 3, 1))
+    criterion = WholeBatchLoss(squared)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = criterion(u, v, 3.0)
+    assert torch.equal(loss, squared(u, v, 3.0))
+
+
+class Weighted(torch.nn.Module):
+    """A loss whose weight is learned."""
+
+    def __init__(self, start=2.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(start))
+
+    def forward(self, u, v, scale):
+        return self.weight * squared(u, v, scale)
+
+
+def test_a_module_as_loss_is_copied_and_a_class_is_made():
+    given = Weighted(3.0)
+    copied, made = make_criterion(given), make_criterion(Weighted)
+    assert [p.item() for p in copied.parameters()] == [3.0]
+    assert next(copied.parameters()) is not given.weight
+    assert [p.item() for p in made.parameters()] == [2.0]
+
+
 @pytest.mark.parametrize(
-    "options",
+    "loss, option",
     [
-        {},
-        {"duplicate_threshold": 0.5},
-        {"target_temperature": 0.3},
-        {"duplicate_threshold": 0.5, "target_temperature": 0.3},
+        ("siglip", "target_temperature"),
+        (squared, "target_temperature"),
+        (squared, "duplicate_threshold"),
     ],
 )
+def test_options_that_a_loss_does_not_have(loss, option):
+    with pytest.raises(ValueError, match=f"^{option} .* loss"):
+        make_criterion(loss, **{option: 0.5})
+
+
+OPTIONS = [
+    {},
+    {"duplicate_threshold": 0.5},
+    {"target_temperature": 0.3},
+    {"duplicate_threshold": 0.5, "target_temperature": 0.3},
+    {"loss": "siglip"},
+    {"loss": "siglip", "duplicate_threshold": 0.5},
+    {"loss": Weighted},
+]
+
+
+def expected_float64(u, v, scale, loss="info_nce", **options):
+    if loss == "info_nce":
+        return info_nce_float64(u, v, scale, **options)
+    if loss == "siglip":
+        return siglip_float64(u, v, scale, options.get("duplicate_threshold"))
+    return 2 * (scale * np.sqrt(np.mean((u @ v.T) ** 2)) - np.sum(u * v) / len(u))
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_shares_of_a_batch_against_float64(options):
     sizes = [4, 1, 3, 2]
     u, v = unit_rows(10, 3, 0), unit_rows(10, 3, 1)
-    losses = [
-        info_nce(*share, 8.0, gather=gather, **options)
-        for *share, gather in shares_of(*float32(u, v), sizes, capacity=4)
-    ]
-    expected = info_nce_float64(u, v, 8.0, **options)
+    criterion = make_criterion(**{"loss": "info_nce"} | options)
+    with torch.no_grad():
+        losses = [
+            criterion(*share, torch.tensor(8.0), gather=gather)
+            for *share, gather in shares_of(*float32(u, v), sizes, capacity=4)
+        ]
+    expected = expected_float64(u, v, 8.0, **options)
     assert_allclose(np.average(losses, weights=sizes), expected, rtol=1e-5)
 
 
-def test_gradients_of_shares_add_up():
+@pytest.mark.parametrize("options", OPTIONS)
+def test_gradients_of_shares_add_up(options):
     sizes = [3, 1, 2]
-    options = dict(duplicate_threshold=0.5, target_temperature=0.3)
     u, v = (z.requires_grad_() for z in float32(unit_rows(6, 3, 0), unit_rows(6, 3, 1)))
     scale = torch.tensor(8.0, requires_grad=True)
-    info_nce(u, v, scale, **options).backward()
-    expected = [z.grad.clone() for z in (u, v, scale)]
-    for z in (u, v, scale):
-        z.grad = None
+    criterion = make_criterion(**{"loss": "info_nce"} | options)
+    learn = [u, v, scale, *getattr(criterion, "parameters", list)()]
+    expected = torch.autograd.grad(criterion(u, v, scale), learn)
+    total = [torch.zeros_like(z) for z in learn]
     for (*share, gather), n in zip(shares_of(u, v, sizes, capacity=3), sizes):
-        loss = info_nce(*share, scale, gather=gather, **options)
-        (loss * n / 6).backward(retain_graph=True)
-    for z, gradient in zip((u, v, scale), expected):
-        assert_allclose(z.grad, gradient, atol=1e-6)
+        loss = criterion(*share, scale, gather=gather) * n / 6
+        for z, g in zip(total, torch.autograd.grad(loss, learn, retain_graph=True)):
+            z += g
+    for found, gradient in zip(total, expected):
+        assert_allclose(found, gradient, rtol=1e-4, atol=1e-6)

@@ -60,11 +60,11 @@ def reference(x, weights, n_pose_times):
     """Poses and bottleneck of the small network in float64."""
     z = x.transpose(0, 2, 1)[:, np.newaxis]
     for i, sizes in enumerate([(2, 2), (3, 2), (2, 4)]):
-        z = pool(block(z, weights, f"encoder.{2 * i}"), *sizes)
+        z = pool(block(z, weights, f"encoder.down.{2 * i}"), *sizes)
     for i in range(2):
         y = z
         for j in range(3):
-            y = block(y, weights, f"residual.{i}.f.{j}")
+            y = block(y, weights, f"encoder.residual.{i}.f.{j}")
         z = z + y
     bottleneck = z
     for i, (time, electrodes) in enumerate([(2, 4), (3, 4), (2, 2)]):
@@ -78,7 +78,8 @@ def reference(x, weights, n_pose_times):
 
 def test_published_sizes():
     network = NeuroPoseNet(NeuroPoseConfig(4000, n_pose_times=4000))
-    parts = (network.encoder, network.residual, network.decoder, network.head)
+    encoder = network.encoder
+    parts = (encoder.down, encoder.residual, network.decoder, network.head)
     assert [count(part) for part in parts] == [222_624, 5_909_760, 221_859, 660]
     assert count(network) == 6_354_903
 
@@ -98,7 +99,7 @@ def test_against_float64(n_channels, n_pose_times):
     expected, bottleneck = reference(x, weights, n_pose_times)
     with torch.no_grad():
         pose = network(torch.from_numpy(x).float())
-        embedding = network.embed(torch.from_numpy(x).float())
+        embedding = network.encoder(torch.from_numpy(x).float())
     assert_allclose(pose, expected, atol=1e-5)
     assert bottleneck.shape[2] == 26 // 12
     assert_allclose(embedding, bottleneck.mean(axis=(2, 3)), atol=1e-5)
@@ -109,9 +110,10 @@ def test_against_float64(n_channels, n_pose_times):
 )
 def test_number_of_electrodes(n_channels, n_electrodes):
     network = small(n_channels=n_channels)
-    assert network.config.n_electrodes == n_electrodes
+    assert NeuroPoseConfig(26, n_channels).n_electrodes == n_electrodes
     with torch.no_grad():
-        assert network.encode(torch.randn(2, n_channels, 26)).shape[3] == n_electrodes
+        features = network.encoder.features(torch.randn(2, n_channels, 26))
+        assert features.shape[3] == n_electrodes
         assert network(torch.randn(2, n_channels, 26)).shape == (2, 3, 26)
 
 

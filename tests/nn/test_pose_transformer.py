@@ -43,7 +43,7 @@ def test_each_token_gives_its_own_span(n_pose_times, length):
     )
     with torch.no_grad():
         pose = network(x)
-        embedding = network.embed(x)
+        embedding = network.encoder(x, "mean")
     assert_allclose(pose, expected, atol=1e-5)
     assert_allclose(embedding, tokens.mean(axis=1), atol=1e-5)
 
@@ -57,7 +57,8 @@ def test_uneven_lengths_are_interpolated(n_times, n_pose_times):
     assert length == max(1, round(n_pose_times / 4))
     x = torch.randn(3, 3, n_times, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        steps = network.head(network.encode(x)).double().numpy()
+        tokens = torch.from_numpy(tokens_of(network, x)).float()
+        steps = network.head(tokens).double().numpy()
         pose = network(x)
     steps = steps.reshape(3, 4, 2, length).transpose(0, 2, 1, 3).reshape(3, 2, -1)
     step_times = (np.arange(4 * length) + 0.5) * 5 / length  # EMG samples

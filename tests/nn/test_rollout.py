@@ -106,7 +106,8 @@ def by_hand(network, x, initial_pose):
     """Poses at every step (B, J, n_steps) in float64."""
     config = network.config
     with torch.no_grad():
-        features = network.featurizer(torch.from_numpy(x).float()).double().numpy()
+        features = network.encoder.features(torch.from_numpy(x).float())
+    features = features.double().numpy()
     at = np.linspace(0, features.shape[2] - 1, config.n_steps)
     features = np.apply_along_axis(
         lambda f: np.interp(at, np.arange(len(f)), f), 2, features
@@ -174,7 +175,8 @@ def test_embedding_is_the_mean_feature():
     network = small(**PUBLISHED["regression_emg2pose"])
     x = torch.randn(2, 3, 60)
     with torch.no_grad():
-        assert_allclose(network.embed(x), network.featurizer(x).mean(2), atol=1e-6)
+        features = network.encoder.features(x)
+        assert_allclose(network.encoder(x), features.mean(2), atol=1e-6)
 
 
 def test_gradients_pass_through_all_steps():

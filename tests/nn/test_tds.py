@@ -106,7 +106,7 @@ def test_against_float64(n_times):
     weights = {k: v.double().numpy() for k, v in featurizer.state_dict().items()}
     expected = reference(x, weights, SMALL)
     with torch.no_grad():
-        features = featurizer(torch.from_numpy(x).float())
+        features = featurizer.features(torch.from_numpy(x).float())
     assert features.shape == (2, 5, SMALL.n_frames(n_times))
     assert_allclose(features, expected, atol=1e-5)
 
@@ -116,7 +116,7 @@ def test_a_frame_sees_its_left_context_and_nothing_else():
     featurizer = TDSFeaturizer(SMALL).double()
     n_times = SMALL.left_context + 1 + 2 * SMALL.stride
     x = torch.randn(1, 3, n_times, dtype=torch.float64, requires_grad=True)
-    features = featurizer(x)
+    features = featurizer.features(x)
     for frame in range(3):
         (gradient,) = torch.autograd.grad(
             features[0, :, frame].sum(), x, retain_graph=True

@@ -18,18 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from own_networks import LearnedMargin, Recurrent
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
+from small_objectives import SIZES, make_autoencoder, make_encoders, make_windows
 from torch import nn
 
-from sk_cpep import CPEP, MAE, NeuroPose, PoseT
-from sk_cpep.nn import (
-    AlignmentConfig,
-    Augmentation,
-    MAEConfig,
-    MaskedAutoencoder,
-    PoseEMGAlignment,
-)
+from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
+from sk_cpep.nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from sk_cpep.training import (
     Alignment,
     Reconstruction,
@@ -41,16 +37,13 @@ from sk_cpep.training import (
     train,
 )
 
-SIZES = dict(patch_length=4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 TINY = dict(**SIZES, device="cpu", precision="float32", batch_size=8, lr=1e-3)
 N_WINDOWS = 21
 
 
 def data(n=N_WINDOWS, seed=0):
     """EMG and pose windows; some of the poses are near duplicates."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 3, 16)).astype(np.float32)
-    P = rng.normal(size=(n, 2, 12)).astype(np.float32)
+    X, P = make_windows(n, seed)
     P[1::3] = P[::3][: len(P[1::3])] + 0.01 * P[1::3]
     return X, P
 
@@ -87,6 +80,10 @@ ALIGNMENTS = {
     "duplicates": {"duplicate_threshold": 0.5},
     "soft targets": {"target_temperature": 0.3},
     "both": {"duplicate_threshold": 0.5, "target_temperature": 0.3},
+    "siglip": {"loss": "siglip"},
+    "siglip without duplicates": {"loss": "siglip", "duplicate_threshold": 0.5},
+    "own loss": {"loss": LearnedMargin},
+    "own loss, learned poses": {"loss": LearnedMargin, "train_pose": True},
     "groups": {"groups": True},
     "early stopping": {"early_stopping": True, "validation_fraction": 0.3},
     "clipped": {"gradient_clip": 0.05},
@@ -97,23 +94,23 @@ def align(
     processes, *, train_pose=False, groups=False, differ=False, seed=0, **options
 ):
     """Train an alignment by the engine, without anything drawn at random."""
-    names = ("duplicate_threshold", "target_temperature")
+    names = ("duplicate_threshold", "target_temperature", "loss")
     chosen = {name: options.pop(name) for name in names if name in options}
     X, P = data()
     torch.manual_seed(processes.rank if differ else 0)
-    encoders = MAEConfig(3, 16, **SIZES), MAEConfig(2, 12, **SIZES)
-    network = PoseEMGAlignment(AlignmentConfig(*encoders, temperature=0.2, **chosen))
+    config = AlignmentConfig(temperature=0.2, **chosen)
+    network = PoseEMGAlignment(*make_encoders(), config)
     if not train_pose:
         with torch.no_grad():
             torch.manual_seed(0)
-            P = PoseEMGAlignment(AlignmentConfig(*encoders)).embed_pose(
-                torch.from_numpy(P)
+            P = (
+                PoseEMGAlignment(*make_encoders())
+                .embed_pose(torch.from_numpy(P))
+                .numpy()
             )
-            P = P.numpy()
     plan = make_plan(processes, min_batch=2, **options)
     objective = Alignment(
         network,
-        Augmentation(),
         poses_embedded=not train_pose,
         train_emg=True,
         gather=processes.whole_batch(plan.batch_size),
@@ -151,7 +148,7 @@ class GivenDraws(Reconstruction):
 
 def reconstruct(processes, make_objective, **options):
     torch.manual_seed(0)
-    objective = make_objective(MaskedAutoencoder(MAEConfig(3, 16, **SIZES)))
+    objective = make_objective(make_autoencoder())
     plan = make_plan(processes, **options)
     history = train(objective, data()[:1], plan, rng=np.random.RandomState(0))
     return objective, learned(objective.autoencoder, history)
@@ -178,6 +175,13 @@ def cpep_whole(processes=None, random_state=0):
     X, P = data()
     cpep = small_cpep(channel_rotation=1, random_state=random_state).fit(X, P)
     return fitted(cpep) | {"Z": cpep.transform(X)}
+
+
+def own_parts(processes=None):
+    """A network and a loss of the user's, batches of which are shared."""
+    network = ModuleEncoder(Recurrent, random_state=0, device="cpu")
+    options = dict(emg_encoder=network, loss=LearnedMargin, pose_init="random")
+    return fitted(small_cpep().set_params(**options).fit(*data()))
 
 
 def pose_regressor(processes=None):
@@ -207,6 +211,8 @@ def dropout(processes=None):
 
 
 class CountEpochs(Callback):
+    observes_only = True
+
     def on_train_begin(self, net, **kwargs):
         self.n_ = 0
 
@@ -219,10 +225,10 @@ def resumed(processes):
     folder = processes.broadcast(tempfile.mkdtemp() if processes.is_main else None)
     mae = MAE(**TINY, dropout=0.5, restart_period=4, max_epochs=4, random_state=0)
     whole = fitted(mae.fit(data()[0]))
-    mae.set_params(checkpoint_dir=folder, max_epochs=2).fit(data()[0])
+    mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
-    processes.barrier()
+    processes.gather(None)
     if processes.is_main:
         shutil.rmtree(folder)
     return whole, fitted(mae), count.n_
@@ -347,23 +353,21 @@ def gradients(processes):
 
 def died(processes):
     """The last process ends in the middle of an epoch; the others are told."""
-    if processes.rank == processes.size - 1:
-        X = data()[0]
+    X = data()[0]
+    is_last = processes.rank == processes.size - 1
 
-        class Breaks:
-            shape = X.shape
-            dtype = X.dtype
-            n_read = 0
+    class Breaks:
+        shape = X.shape
+        dtype = X.dtype
+        n_read = 0
 
-            def __getitem__(self, rows):
-                self.n_read += 1
-                if self.n_read > 3:
-                    raise OSError("Input/output error")
-                return X[rows]
+        def __getitem__(self, rows):
+            self.n_read += 1
+            if is_last and self.n_read > 4:
+                raise OSError("Input/output error")
+            return X[rows]
 
-        windows = Breaks()
-    else:
-        windows = data()[0]
+    windows = Breaks()
     mae = MAE(**TINY, max_epochs=3, random_state=0)
     return error_of(lambda: mae.fit(windows))
 
@@ -380,6 +384,7 @@ JOBS = {
         for job in (
             cpep_without_pretraining,
             cpep_whole,
+            own_parts,
             pose_regressor,
             batch_norm,
             dropout,

@@ -118,14 +118,16 @@ def test_ctrl_c_in_a_callback_of_skorch(at, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(skorch.callbacks.logging, "time", Clock(at))
         with pytest.raises(KeyboardInterrupt):
-            mae(checkpoint_dir=tmp_path).fit(X)
-    again = mae(checkpoint_dir=tmp_path).fit(X)
+            mae(run_dir=tmp_path).fit(X)
+    again = mae(run_dir=tmp_path).fit(X)
     assert again.n_iter_ == 4
     assert_array_equal(again.transform(X), whole.transform(X))
 
 
 class Raises(Callback):
     """Raises in one of the hooks, in an epoch."""
+
+    observes_only = True
 
     def __init__(self, error, hook, at=2):
         self.error, self.at = error, at
@@ -142,7 +144,7 @@ class Raises(Callback):
 )
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("disk")])
 def test_a_run_ends_once(stops, hook, error, tmp_path):
-    """Whatever befalls a run: it goes on to what it would have come to."""
+    """Whatever befalls a run: resumed, it comes to what it would have come to."""
     ending = {
         "never": {},
         "StopEarly": dict(early_stopping=True, n_iter_no_change=1, tol=1e9),
@@ -157,13 +159,14 @@ def test_a_run_ends_once(stops, hook, error, tmp_path):
     assert whole.n_iter_ == (4 if stops == "never" else 2)
     broken = Raises(error, hook, at=whole.n_iter_)
     with pytest.raises(type(error)):
-        mae(checkpoint_dir=tmp_path, callbacks=callbacks(broken), **ending).fit(X)
-    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        mae(run_dir=tmp_path, callbacks=callbacks(broken), **ending).fit(X)
+    (path,) = tmp_path.glob("*/checkpoint.pt")
+    saved = torch.load(path, weights_only=True)
     has_ended = hook == "on_train_end" and stops != "never"
     assert saved["has_ended"] == has_ended
     if stops == "EarlyStopping" and not has_ended:
-        return  # it has no state that could go on
-    again = mae(checkpoint_dir=tmp_path, callbacks=callbacks(), **ending).fit(X)
+        return  # it has no state that could be resumed
+    again = mae(run_dir=tmp_path, callbacks=callbacks(), **ending).fit(X)
     assert again.n_iter_ == whole.n_iter_
     assert_array_equal(again.transform(X), whole.transform(X))
 
@@ -173,15 +176,15 @@ def test_a_stop_that_cannot_be_saved(tmp_path, monkeypatch):
     write = _checkpoint.replace_file
 
     def full(path, data, *args):
-        if torch.load(io.BytesIO(data), weights_only=True)["has_ended"]:
+        if torch.load(io.BytesIO(data), weights_only=True).get("has_ended"):
             raise OSError(errno.ENOSPC, "no space left on device")
         write(path, data, *args)
 
     with monkeypatch.context() as patched:
         patched.setattr(_checkpoint, "replace_file", full)
         with pytest.raises(OSError, match="no space"):
-            mae(checkpoint_dir=tmp_path, **ending).fit(X)
-    again = mae(checkpoint_dir=tmp_path, **ending).fit(X)
+            mae(run_dir=tmp_path, **ending).fit(X)
+    again = mae(run_dir=tmp_path, **ending).fit(X)
     assert_array_equal(again.transform(X), mae(**ending).fit(X).transform(X))
 
 
@@ -189,8 +192,8 @@ def test_a_stop_that_cannot_be_saved(tmp_path, monkeypatch):
 def test_a_stop_within_an_epoch_is_refused(hook, tmp_path):
     stop = Raises(StopTraining(), hook)
     with pytest.raises(RuntimeError, match="raise it in on_epoch_end"):
-        mae(callbacks=[stop], checkpoint_dir=tmp_path).fit(X)
-    assert mae(checkpoint_dir=tmp_path).fit(X).n_iter_ == 4
+        mae(callbacks=[stop], run_dir=tmp_path).fit(X)
+    assert mae(run_dir=tmp_path).fit(X).n_iter_ == 4
 
 
 @pytest.mark.parametrize("at", [1, 2])
@@ -218,9 +221,8 @@ def spoil_validation(monkeypatch, value):
     """Make validation losses of the networks what they never should be."""
     step = LossNet.validation_step
 
-    def spoiled(self, batch, **kwargs):
-        result = step(self, batch, **kwargs)
-        return {**result, "loss": result["loss"] * 0 + value}
+    def spoiled(self, batch):
+        return step(self, batch) * 0 + value
 
     monkeypatch.setattr(LossNet, "validation_step", spoiled)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from joblib import Parallel, delayed
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..._typing import AnyArray, IntArray, PathLike
 from ._file import RecordingIndex, index_recording

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..._typing import PathLike
 from ..._version import __version__

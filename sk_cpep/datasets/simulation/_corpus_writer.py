@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ..._typing import AnyArray, PathLike, RandomStateLike
 from ..._whole_file import replace_file
