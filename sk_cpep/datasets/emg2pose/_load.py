@@ -7,9 +7,10 @@ from numbers import Integral
 from pathlib import Path
 
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from ..._typing import PathLike
+from .._validation import validated
 from .._window_array import WindowArray
 from ._format import SFREQ
 from ._index import index_recordings
@@ -25,7 +26,7 @@ from ._windows import (
 )
 
 
-@validate_params(
+@validated(
     PARAMETER_CONSTRAINTS
     | {
         "root": [str, os.PathLike],
@@ -35,7 +36,6 @@ from ._windows import (
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     },
-    prefer_skip_nested_validation=True,
 )
 def load_emg2pose(
     root: PathLike,
@@ -214,7 +214,7 @@ def load_emg2pose(
     )
     emg, pose = (
         WindowArray(
-            RecordingSource(root, metadata["filename"], field, step),
+            RecordingSource(root, metadata["filename"].tolist(), field, step),
             windows["recording"],
             windows["start"],
             -(-size // step),

@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
 from ..._typing import PathLike
+from .._validation import validated
 from .._window_array import WindowArray
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ..emg2pose._windows import (
@@ -29,10 +30,9 @@ pose picked at {pose_rate} Hz.
 """
 
 
-@validate_params(
+@validated(
     PARAMETER_CONSTRAINTS
     | {"pack": [str, os.PathLike], "verify": ["boolean", StrOptions({"lazy"})]},
-    prefer_skip_nested_validation=True,
 )
 def load_pack(
     pack: PathLike,

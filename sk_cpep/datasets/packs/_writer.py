@@ -14,18 +14,14 @@ from typing import Any, Literal, TypeVar
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
 from ..._typing import PathLike
 from ..._version import __version__
 from ..._whole_file import replace_file
 from .._digest import digest
+from .._validation import validated
 from ..emg2pose._format import METADATA_FILE, SFREQ
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ._files import (
@@ -60,7 +56,7 @@ T = TypeVar("T")
 _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
 
 
-@validate_params(
+@validated(
     {
         "root": [str, os.PathLike],
         "out": [str, os.PathLike],
@@ -72,7 +68,6 @@ _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
         "on_error": [StrOptions({"raise", "skip"})],
         "verbose": ["verbose"],
     },
-    prefer_skip_nested_validation=True,
 )
 def pack_emg2pose(
     root: PathLike,
