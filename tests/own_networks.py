@@ -39,6 +39,19 @@ class Recurrent(nn.Module):
         return steps[:, -1] if pooling == "cls" else steps.mean(dim=1)
 
 
+class Dense(nn.Module):
+    """Embeds windows of any size by one layer."""
+
+    def __init__(self, n_channels, n_times, width=6):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(n_channels * n_times, width), nn.Tanh()
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
 class LinearTokens(nn.Module):
     """Makes tokens of patches and of their squares."""
 
@@ -74,6 +87,19 @@ class Reversed(Objective):
         return nn.functional.binary_cross_entropy_with_logits(
             logits.squeeze(1), backwards.to(logits.dtype)
         )
+
+
+class Rebuild(Objective):
+    """Rebuild the windows that a network embeds."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        weight = network.layers[1].weight
+        self.decode = nn.Linear(*weight.shape)
+
+    def compute(self, x):
+        return nn.functional.mse_loss(self.decode(self.network(x)), x.flatten(1))
 
 
 def margin(u, v, scale):

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import joblib
 import numpy as np
+import own_networks
 import pytest
 from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,7 +17,7 @@ from sklearn.utils.estimator_checks import (
     estimator_checks_generator,
     parametrize_with_checks,
 )
-from small_estimators import NO_CONTEXT, small
+from small_estimators import NO_CONTEXT, TRAINING, small
 
 import sk_cpep
 from sk_cpep import (
@@ -25,6 +26,7 @@ from sk_cpep import (
     BandpassNotch,
     EMG2Pose,
     InstanceNorm,
+    ModuleEncoder,
     NeuroPose,
     PoseT,
     VEMG2Pose,
@@ -72,6 +74,11 @@ def rollout(name, **parameters):
     return fast(name, **{"batch_size": 64} | parameters)
 
 
+def own(**parameters):
+    """A network of the user's."""
+    return ModuleEncoder(own_networks.Dense, **TRAINING, **parameters)
+
+
 PREPROCESSING = [
     BandpassNotch(2, 90, 60, sfreq=200),
     BandpassNotch(2, 90, sfreq=200, phase="causal"),
@@ -82,6 +89,8 @@ PREPROCESSING = [
 FLAT = [
     mae(),
     cpep(),
+    own(),
+    own(objective=own_networks.Rebuild),
     fast("PoseT", patch_length=1),
     rollout("EMG2Pose", **NO_CONTEXT),
     rollout("VEMG2Pose", **NO_CONTEXT),
@@ -93,6 +102,7 @@ FLAT = [
 WINDOWS = [
     mae(8),
     cpep(8),
+    own(objective=own_networks.Rebuild),
     fast("PoseT", patch_length=8),
     rollout("EMG2Pose"),
     rollout("VEMG2Pose"),
@@ -159,7 +169,7 @@ class Case:
             self.y = rng.normal(size=(12, 3, 10)).astype(np.float32)
         if isinstance(estimator, ZeroShotClassifier):
             self.y = np.arange(12) % 3
-        self.learns = isinstance(estimator, (MAE, *NEEDS_POSE))
+        self.learns = isinstance(estimator, (MAE, ModuleEncoder, *NEEDS_POSE))
 
     def fit(self, X=None, y=None):
         X = self.X if X is None else X

@@ -84,14 +84,28 @@ people = load_ninapro_db1(Path("folder"), [1, 2], refined=True)
 report = pack_emg2pose("corpus", "pack", filter=BandpassNotch(), n_jobs=2)
 pack = load_pack("pack", split="train", size=400)
 windows: WindowArray = pack.emg
-cpep.fit(windows, pack.pose, groups=pack.users)
+pose_windows: WindowArray = pack.pose
+cpep.fit(windows, pose_windows, groups=pack.users)
 records = [
     linear_probe(cpep, (X, y, users), (X, y, users), C=0.1),
     zero_shot(cpep, (P, y, users), (X, y, users), n_neighbors=5),
 ]
 table: str = format_markdown(records)
 sk_cpep.show_versions()
-shape: tuple[int, ...] = sk_cpep.datasets.WindowArray(object(), [0], [0], 4).shape
+
+
+class Ramps:
+    n_channels = 2
+
+    def read(
+        self, recordings: NDArray[np.int64], starts: NDArray[np.int64], n_times: int
+    ) -> NDArray[np.float32]:
+        times = starts[:, None, None] + np.arange(n_times)
+        return np.repeat(times.astype(np.float32), 2, axis=1)
+
+
+own = sk_cpep.datasets.WindowArray(Ramps(), [0, 0], [0, 4], 4)
+shape: tuple[int, ...] = own[1:].shape
 """
 # Lines with a reason are to be refused for it. (An unknown keyword of MAE is not among
 # them: mypy lets a class of which a base has no types, as scikit-learn's, take any.)

@@ -308,7 +308,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         with seeded(rng.randint(2**31)) as generator:
             self._start_alignment(given, generator)
             self.fit_identity_ = identity.with_facts(**self._starting_points(given))
-            plan.processes.check_same("CPEP.fit", self.fit_identity_.facts)
+            plan.processes.check_same("CPEP.fit", dict(self.fit_identity_.facts))
             run = FitRun(self, plan, self.fit_identity_, stage="alignment")
             self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()
@@ -449,11 +449,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
         Returns
         -------
         Z : float32 ndarray of shape (n_windows, d_model)
@@ -488,17 +483,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         self, X: WindowsLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """Top-1 retrieval accuracy among the pairs given.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            EMG windows.
-
-        y : array-like of shape (n_windows, n_joints, n_pose_times)
-            Their pose windows ``P``, or what `pose_transformer` takes.
-
-        sample_weight : array-like of shape (n_windows,), default=None
-            How much each EMG window counts, from 0 on. None counts all alike.
 
         Returns
         -------

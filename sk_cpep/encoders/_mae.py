@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from .._typing import BoolArray, Float32Array, WindowsLike
 from ..nn import Encoder, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..nn._tokenizers import TOKENIZERS
 from ..training import Reconstruction, existing_device, map_batches
 from ._blocks import blocks_of
 from ._encoder_protocol import Recipe, check_importable
@@ -130,7 +129,7 @@ class MAE(TransformerSizes, SelfSupervised):
     n_decoder_layers: Size = 2
     pooling: Pooling = "cls"
     tokenizer: Annotated[
-        str | Callable[..., nn.Module], StrOptions(set(TOKENIZERS)), callable
+        str | Callable[..., nn.Module], StrOptions({"patches", "conv"}), callable
     ] = "patches"
     target: Annotated[
         str | Callable[[Tensor], Tensor], StrOptions({"raw"}), callable
@@ -172,11 +171,6 @@ class MAE(TransformerSizes, SelfSupervised):
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed windows, no patch hidden.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            Windows.
 
         Returns
         -------
@@ -246,14 +240,8 @@ class MAE(TransformerSizes, SelfSupervised):
 
         Parameters
         ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or (n_windows, n_times)
-            Windows.
-
         y : Ignored
             Present for API consistency.
-
-        sample_weight : array-like of shape (n_windows,), default=None
-            How much each window counts, from 0 on. None counts all alike.
 
         Returns
         -------
@@ -289,7 +277,7 @@ class MAE(TransformerSizes, SelfSupervised):
         if mask is None:
             generator = torch.Generator("cpu").manual_seed(_SCORE_SEED)
             sizes = n_windows, self.n_tokens_, self.config_.n_masked
-            drawn = random_mask(*sizes, generator=generator, device="cpu")
+            drawn = random_mask(*sizes, generator)
             return np.asarray(drawn.numpy())
         mask = np.asarray(mask, dtype=bool)
         if mask.shape not in ((self.n_tokens_,), (n_windows, self.n_tokens_)):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import field
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -66,10 +66,15 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
     >>> import numpy as np
     >>> from torch import nn
     >>> from sk_cpep import ModuleEncoder
-    >>> from sk_cpep.nn import TDSConfig, TDSFeaturizer
-    >>> X = np.random.default_rng(0).normal(size=(64, 4, 200)).astype("float32")
-    >>> ModuleEncoder(nn.Flatten).get_params()["module"]
-    <class 'torch.nn.modules.flatten.Flatten'>
+    >>> class Mean(nn.Module):  # in a module of its own, to be found by pickles
+    ...     def __init__(self, n_channels, n_times, width):
+    ...         super().__init__()
+    ...         self.layer = nn.Linear(n_channels, width)
+    ...     def forward(self, x):
+    ...         return self.layer(x.mean(dim=2))
+    >>> encoder = ModuleEncoder(Mean, module__width=32, random_state=0)
+    >>> encoder.get_params()["module__width"]
+    32
     """
 
     module: Annotated[Callable[..., nn.Module] | None, callable] = field(
@@ -135,6 +140,11 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
             module=encoder,
             fewest=4,  # fewer rows of a product are summed in another order
         )
+
+    @property
+    def score(self) -> NoReturn:  # type: ignore[override]
+        """Nothing: what it is worth is said by what is made of it."""
+        raise AttributeError("ModuleEncoder has no score of its own.")
 
     @property
     def _n_features_out(self) -> int:

@@ -12,6 +12,7 @@ import joblib
 
 from .._file_identity import is_same, lies_in, refuse_inputs
 from .._whole_file import replace_file
+from ..encoders import CPEP
 from ..training import SingleProcess, resolve_device, resolve_processes
 from ._config import FitConfig, read_config
 from ._windows import FitWindows, load_windows
@@ -43,8 +44,8 @@ def run_fit_command(args: argparse.Namespace) -> int:
             joblib.dump(estimator, model)
             replace_file(config.model, model.getvalue())
     histories = estimator.history_
-    if config.modality is not None:
-        histories = {config.modality: histories}
+    if not isinstance(histories, dict):
+        histories = {config.modalities[0]: histories}
     for name, history in histories.items():
         say(describe_history(name, history, windows.n_windows))
     say(f"{config.model}; {time.perf_counter() - started:.0f} s")
@@ -93,11 +94,12 @@ def is_of_runs(path: Path, folder: Path) -> bool:
 
 def fit_windows(config: FitConfig, windows: FitWindows) -> None:
     """Fit the estimator."""
-    arrays, groups = windows.arrays, (windows.groups, windows.validation_groups)
-    if config.modality is None:
-        config.estimator.fit(arrays["emg"], arrays["pose"], *groups)
+    estimator, arrays = config.estimator, windows.arrays
+    groups = windows.groups, windows.validation_groups
+    if isinstance(estimator, CPEP):
+        estimator.fit(arrays["emg"], arrays["pose"], *groups)
     else:
-        config.estimator.fit(arrays[config.modality], None, *groups)
+        estimator.fit(arrays[config.modalities[0]], None, *groups)
 
 
 def describe_fit(
@@ -105,10 +107,9 @@ def describe_fit(
 ) -> str:
     """What is about to be fitted, in lines."""
     estimator = config.estimator
-    names = ["emg", "pose"] if config.modality is None else [config.modality]
     shapes = [
         f"{name} {' x '.join(map(str, windows.arrays[name].shape[1:]))}"
-        for name in names
+        for name in config.modalities
     ]
     lines = [
         f"{type(estimator).__name__} on {windows.n_windows} windows of "

@@ -51,8 +51,8 @@ class FitConfig:
 
     estimator : CPEP or MAE
 
-    modality : {"emg", "pose"} or None
-        What an MAE is fitted to.
+    modalities : tuple of {"emg", "pose"}
+        What the estimator is fitted to: one of them for an MAE, else both.
 
     model : pathlib.Path
         File of the fitted estimator.
@@ -66,7 +66,7 @@ class FitConfig:
 
     data: Table
     estimator: CPEP | MAE
-    modality: str | None
+    modalities: tuple[str, ...]
     model: Path
     overwrite: bool
     inputs: dict[str, str]
@@ -119,13 +119,14 @@ def check_tables(tables: Table, folder: Path, verbose: int) -> FitConfig:
         )
     data = check_data(tables.get("data", {}), folder)
     output = check_table(tables.get("output", {}), _OUTPUT, "output", {"model"}, folder)
-    modality: str | None = None
+    modalities: tuple[str, ...] = ("emg", "pose")
     estimator: CPEP | MAE
     if kinds == ["mae"]:
         modality, estimator = make_mae(tables["mae"], verbose)
+        modalities = (modality,)
     else:
         estimator = make_cpep(tables["cpep"], verbose, folder)
-    check_modalities(data, modality)
+    check_modalities(data, modalities)
     if "run_dir" in output:
         estimator.set_params(run_dir=output["run_dir"])
         if estimator.random_state is None:  # a run is found again by its seed
@@ -134,7 +135,7 @@ def check_tables(tables: Table, folder: Path, verbose: int) -> FitConfig:
         inputs=find_inputs(data, tables.get("cpep", {}), folder),
         data=data,
         estimator=estimator,
-        modality=modality,
+        modalities=modalities,
         model=Path(output["model"]),
         overwrite=output.get("overwrite", False),
     )
@@ -171,10 +172,9 @@ def check_data(table: Table, folder: Path) -> Table:
     return data
 
 
-def check_modalities(data: Table, modality: str | None) -> None:
+def check_modalities(data: Table, modalities: Iterable[str]) -> None:
     """Refuse data without what is to be fitted."""
-    wanted = ["emg", "pose"] if modality is None else [modality]
-    missing = [name for name in wanted if not {name, "pack"} & set(data)]
+    missing = [name for name in modalities if not {name, "pack"} & set(data)]
     if missing:
         raise ValueError(
             f"[data] needs {' and '.join(missing)}, which is to be fitted."

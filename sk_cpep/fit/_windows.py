@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from ..datasets import WindowArray, load_pack
 from ..preprocessing import InstanceNorm
 
 _GROUPS = ("groups", "validation_groups")
+
+Over: TypeAlias = Literal["channel", "window"]
 
 
 class NormalisedSource:
@@ -26,7 +28,7 @@ class NormalisedSource:
         As of :class:`~sk_cpep.InstanceNorm`.
     """
 
-    def __init__(self, source: Any, over: str = "channel") -> None:
+    def __init__(self, source: Any, over: Over = "channel") -> None:
         self.source = source
         self.over = over
 
@@ -45,7 +47,7 @@ class NormalisedSource:
         return normal
 
 
-def normalised(X: WindowArray, over: str = "channel") -> WindowArray:
+def normalised(X: WindowArray, over: Over = "channel") -> WindowArray:
     """A WindowArray whose windows are standardised as they are read."""
     source = NormalisedSource(X.source, over)
     return WindowArray(source, X.recordings, X.starts, X.n_times)

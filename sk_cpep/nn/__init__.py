@@ -10,14 +10,14 @@ from ._augmentation import (
 from ._hand_model import HandModel
 from ._losses import SigLIP, info_nce
 from ._mae import Encoder, MAEConfig, MaskedAutoencoder
-from ._masking import n_masked_tokens, random_mask
+from ._masking import random_mask
 from ._neuropose import (
     NeuroPoseConfig,
     NeuroPoseEncoder,
     NeuroPoseNet,
     neuropose_time_pools,
 )
-from ._patches import n_patches, patchify, unpatchify
+from ._patches import patchify, unpatchify
 from ._pose_losses import (
     PoseLoss,
     fingertip_distance,
@@ -27,7 +27,7 @@ from ._pose_losses import (
 from ._pose_transformer import PoseTransformer, PoseTransformerConfig
 from ._rollout import PoseRollout, RolloutConfig
 from ._tds import TDSConfig, TDSFeaturizer, tds_sizes
-from ._tokenizers import ConvTokenizer, PatchTokenizer
+from ._tokenizers import ConvTokenizer
 from ._window_encoder import NetworkEncoder, WindowEncoder, make_encoder
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "NeuroPoseConfig",
     "NeuroPoseEncoder",
     "NeuroPoseNet",
-    "PatchTokenizer",
     "PoseEMGAlignment",
     "PoseLoss",
     "PoseRollout",
@@ -58,8 +57,6 @@ __all__ = [
     "make_encoder",
     "mean_absolute_error",
     "mean_squared_error",
-    "n_masked_tokens",
-    "n_patches",
     "neuropose_time_pools",
     "patchify",
     "random_mask",

@@ -121,19 +121,8 @@ def shift_electrodes(
 ) -> Tensor:
     """Turn the ring of electrodes of each window by less than their distance.
 
-    Parameters
-    ----------
-    x : tensor of shape (B, C, T)
-
-    max_shift : float
-        In distances of two electrodes, at most 1.
-
-    ring, generator
-        As :func:`rotate_channels`.
-
-    Returns
-    -------
-    x : tensor of shape (B, C, T)
+    As :func:`rotate_channels`, but that `max_shift` is in distances of two electrodes,
+    at most 1.
     """
     B, C, _ = x.shape
     channels = ring_of(C if ring is None else tuple(ring), x.device)  # (R,)
@@ -148,21 +137,7 @@ def shift_electrodes(
 def shift_time(
     x: Tensor, max_shift: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Move each window by -max_shift to max_shift samples, repeating its edge.
-
-    Parameters
-    ----------
-    x : tensor of shape (B, C, T)
-
-    max_shift : int
-        Samples.
-
-    generator : torch.Generator, default=None
-
-    Returns
-    -------
-    x : tensor of shape (B, C, T)
-    """
+    """Move each window of (B, C, T) by up to `max_shift` samples, repeating its edge."""
     B, C, T = x.shape
     shift = torch.randint(
         -max_shift, max_shift + 1, (B, 1), generator=generator, device=x.device

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,9 @@ from torch.nn import functional as F
 SIGLIP_BIAS = -10.0
 
 PairLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+# Of embeddings, a scale and, by name, what gathers shares of a batch; see `info_nce`.
+Criterion: TypeAlias = Callable[..., Tensor]
 Gather: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]
-
-
-class Criterion(Protocol):
-    """A loss of pairs of embeddings that knows what to do with a share of a batch."""
-
-    def __call__(
-        self, u: Tensor, v: Tensor, scale: Tensor, *, gather: Gather | None = None
-    ) -> Tensor:
-        """Loss of pairs; see :func:`info_nce`."""
 
 
 def info_nce(

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._masking import gather_tokens, kept_indices, n_masked_tokens, random_split
-from ._patches import n_patches, patchify
-from ._tokenizers import TokenizerLike, make_tokenizer
+from ._masking import gather_tokens, kept_indices, random_split
+from ._patches import patchify
+from ._tokenizers import ConvTokenizer, TokenizerLike
 from ._transformer import Transformer, Wanted, init_weights, sincos_positions
 
 TargetLike: TypeAlias = str | Callable[[Tensor], Tensor]
@@ -24,7 +24,7 @@ class MAEConfig:
     """Sizes and parts of a :class:`MaskedAutoencoder`; the defaults are the paper's.
 
     `n_heads`, `mlp_ratio` and `dropout` are not given there. `tokenizer` is "patches",
-    "conv" or a class of the user's (see :class:`PatchTokenizer`); `target` is "raw" or
+    "conv" or a class of the user's (see :mod:`._tokenizers`); `target` is "raw" or
     a function from patches (B, N, C, S) to what is rebuilt of them, (B, N, G).
     """
 
@@ -44,12 +44,12 @@ class MAEConfig:
     @property
     def n_tokens(self) -> int:
         """Number of tokens ``K = floor(T / S)``."""
-        return n_patches(self.n_times, self.patch_length)
+        return self.n_times // self.patch_length
 
     @property
     def n_masked(self) -> int:
-        """Number of hidden tokens ``round(K * r)``."""
-        return n_masked_tokens(self.n_tokens, self.mask_ratio)
+        """Number of hidden tokens ``round(K * r)``; halves go to the even number."""
+        return round(self.n_tokens * self.mask_ratio)
 
     @property
     def patch_size(self) -> int:
@@ -86,8 +86,10 @@ class MAEConfig:
 
     def make_tokenizer(self) -> nn.Module:
         """The part of the encoder that makes tokens of patches."""
-        return make_tokenizer(
-            self.tokenizer,
+        if self.tokenizer == "patches":
+            return nn.Linear(self.patch_size, self.d_model)
+        make = ConvTokenizer if isinstance(self.tokenizer, str) else self.tokenizer
+        return make(
             n_channels=self.n_channels,
             n_times=self.n_times,
             patch_length=self.patch_length,
@@ -106,12 +108,7 @@ class MAEConfig:
 
 
 class Encoder(nn.Module):
-    """Windows to embeddings: tokens, ``[CLS]``, positions, transformer.
-
-    Parameters
-    ----------
-    config : MAEConfig
-    """
+    """Windows to embeddings: tokens, ``[CLS]``, positions, transformer."""
 
     positions: Tensor
 
@@ -120,10 +117,10 @@ class Encoder(nn.Module):
         self.config = config
         self.d_model = config.d_model
         self.embed = config.make_tokenizer()
-        self.half_weights = bool(getattr(self.embed, "half_weights", False))
         self.cls = nn.Parameter(torch.empty(config.d_model))
         self.register_buffer("positions", config.make_positions(), persistent=False)
         self.transformer = config.make_transformer(config.n_layers)
+        self.half_weights = isinstance(config.tokenizer, str)
         if isinstance(config.tokenizer, str):
             self.embed.apply(init_weights)
         else:  # which has weights of its own choice
@@ -215,12 +212,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Kept tokens and mask tokens to what is rebuilt of each patch.
-
-    Parameters
-    ----------
-    config : MAEConfig
-    """
+    """Kept tokens and mask tokens to what is rebuilt of each patch."""
 
     positions: Tensor
 
@@ -264,12 +256,7 @@ class Decoder(nn.Module):
 
 
 class MaskedAutoencoder(nn.Module):
-    """Hide ``round(K * r)`` tokens of a window and rebuild them from the others.
-
-    Parameters
-    ----------
-    config : MAEConfig
-    """
+    """Hide ``round(K * r)`` tokens of a window and rebuild them from the others."""
 
     def __init__(self, config: MAEConfig) -> None:
         super().__init__()

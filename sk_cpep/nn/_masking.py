@@ -4,32 +4,18 @@ import torch
 from torch import Tensor
 
 
-def n_masked_tokens(n_tokens: int, mask_ratio: float) -> int:
-    """Exactly ``round(K * r)`` tokens are hidden (halves go to the even number)."""
-    return round(n_tokens * mask_ratio)
-
-
 def random_mask(
-    n_windows: int,
-    n_tokens: int,
-    n_masked: int,
-    *,
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
+    n_windows: int, n_tokens: int, n_masked: int, generator: torch.Generator
 ) -> Tensor:
-    """Hide `n_masked` tokens of every window, drawn uniformly without replacement.
-
-    The parameters are those of :func:`random_split`.
+    """Hide tokens as :func:`random_split` does, on the CPU.
 
     Returns
     -------
     mask : bool tensor of shape (B, K)
         True where the token is hidden.
     """
-    _, hidden = random_split(
-        n_windows, n_tokens, n_masked, generator=generator, device=device
-    )
-    mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device=device)
+    _, hidden = random_split(n_windows, n_tokens, n_masked, generator=generator)
+    mask = torch.zeros(n_windows, n_tokens, dtype=torch.bool, device="cpu")
     return mask.scatter_(1, hidden, True)
 
 
@@ -39,7 +25,7 @@ def random_split(
     n_masked: int,
     *,
     generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Positions of the tokens of every window that are kept, and that are hidden.
 
@@ -51,7 +37,7 @@ def random_split(
     generator : torch.Generator, default=None
         Source of randomness, on `device`. None is torch's global one.
 
-    device : torch.device, default=None
+    device : torch.device, default="cpu"
         Where the positions are drawn.
 
     Returns

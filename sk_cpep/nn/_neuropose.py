@@ -190,10 +190,6 @@ class NeuroPoseNet(nn.Module):
 
     Time is cut to a multiple of the pooling factor, and what comes out is stretched
     to the whole window again: a small warp in time, as published.
-
-    Parameters
-    ----------
-    config : NeuroPoseConfig
     """
 
     pose_start = 0

@@ -4,11 +4,6 @@ import torch
 from torch import Tensor
 
 
-def n_patches(n_times: int, patch_length: int) -> int:
-    """Number of tokens ``K = floor(T / S)`` of a window of `n_times` samples."""
-    return n_times // patch_length
-
-
 def patchify(x: Tensor, patch_length: int, dtype: torch.dtype | None = None) -> Tensor:
     """Cut windows into non-overlapping patches, channels flattened within each.
 
@@ -29,7 +24,7 @@ def patchify(x: Tensor, patch_length: int, dtype: torch.dtype | None = None) -> 
         ``K = floor(T / S)`` patches; the ``T - K * S`` samples left over at the
         end belong to no patch.
     """
-    K = n_patches(x.shape[2], patch_length)
+    K = x.shape[2] // patch_length
     x = torch.unflatten(x[:, :, : K * patch_length], 2, (K, patch_length))
     x = x.transpose(1, 2)  # (B, K, C, S), a view: converted and put in order at once
     x = x.to(dtype or x.dtype, memory_format=torch.contiguous_format)

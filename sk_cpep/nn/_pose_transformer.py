@@ -38,10 +38,6 @@ class PoseTransformer(nn.Module):
 
     Where tokens and poses do not divide evenly, poses are interpolated linearly; the
     last one is held for EMG that belongs to no patch.
-
-    Parameters
-    ----------
-    config : PoseTransformerConfig
     """
 
     pose_start = 0

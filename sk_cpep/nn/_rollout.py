@@ -144,12 +144,7 @@ _DECODERS: dict[str, Callable[[RolloutConfig], nn.Module]] = {
 
 
 class PoseRollout(nn.Module):
-    """EMG windows to poses, one step after the other.
-
-    Parameters
-    ----------
-    config : RolloutConfig
-    """
+    """EMG windows to poses, one step after the other."""
 
     def __init__(self, config: RolloutConfig) -> None:
         super().__init__()

@@ -173,12 +173,7 @@ class TDSBlocks(nn.Module):
 
 
 class TDSFeaturizer(nn.Module):
-    """EMG to features at a low rate, 25 Hz as published; a :class:`WindowEncoder`.
-
-    Parameters
-    ----------
-    config : TDSConfig
-    """
+    """EMG to features at a low rate, 25 Hz as published; a :class:`WindowEncoder`."""
 
     def __init__(self, config: TDSConfig) -> None:
         super().__init__()

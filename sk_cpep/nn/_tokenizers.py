@@ -15,22 +15,6 @@ from torch import Tensor, nn
 TokenizerLike: TypeAlias = str | Callable[..., nn.Module]
 
 
-class PatchTokenizer(nn.Linear):
-    """One linear layer over all samples of a patch, as in the paper.
-
-    Parameters
-    ----------
-    n_channels, n_times, patch_length, d_model : int
-    """
-
-    half_weights = True
-
-    def __init__(
-        self, n_channels: int, n_times: int, patch_length: int, d_model: int
-    ) -> None:
-        super().__init__(n_channels * patch_length, d_model)
-
-
 class ConvTokenizer(nn.Module):
     """Two strided convolutions with GELU within a patch, averaged over its time.
 
@@ -42,8 +26,6 @@ class ConvTokenizer(nn.Module):
     ----------
     n_channels, n_times, patch_length, d_model : int
     """
-
-    half_weights = True
 
     def __init__(
         self, n_channels: int, n_times: int, patch_length: int, d_model: int
@@ -64,39 +46,3 @@ class ConvTokenizer(nn.Module):
         x = patches.reshape(B * N, self.n_channels, -1)  # (B N, C, S)
         tokens: Tensor = self.out(self.stem(x).mean(dim=2))  # (B N, D)
         return tokens.reshape(B, N, -1)
-
-
-TOKENIZERS: dict[str, Callable[..., nn.Module]] = {
-    "patches": PatchTokenizer,
-    "conv": ConvTokenizer,
-}
-
-
-def make_tokenizer(
-    tokenizer: TokenizerLike,
-    *,
-    n_channels: int,
-    n_times: int,
-    patch_length: int,
-    d_model: int,
-) -> nn.Module:
-    """Make a tokenizer, one of the two or a class of the user's.
-
-    Parameters
-    ----------
-    tokenizer : {"patches", "conv"} or class of a torch.nn.Module
-
-    n_channels, n_times, patch_length, d_model : int
-        What it is made with.
-
-    Returns
-    -------
-    tokenizer : torch.nn.Module
-    """
-    make = TOKENIZERS[tokenizer] if isinstance(tokenizer, str) else tokenizer
-    return make(
-        n_channels=n_channels,
-        n_times=n_times,
-        patch_length=patch_length,
-        d_model=d_model,
-    )

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-Module = TypeVar("Module", bound=nn.Module)
+Module = TypeVar("Module")
 
 
 def new_module(

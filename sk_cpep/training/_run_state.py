@@ -55,7 +55,7 @@ def begin_from(net: LossNet, state: State) -> None:
     """Give a net, before ``on_train_begin``, what is made before it."""
     net.module_.load_state_dict(state["module"])
     load_optimizer(net.optimizer_, state["optimizer"])
-    restore_random(net, state["random"], len(state["history"]))
+    restore_random(net, state["random"])
     net.history.extend({**epoch, "batches": []} for epoch in state["history"])
 
 
@@ -154,23 +154,18 @@ def random_of(net: LossNet) -> State:
     return {
         "order": pack_generator(net.order_rng),
         "torch": torch.get_rng_state(),
-        "device": device.type,
         "on_device": generators_of(device).get_rng_state(*_index(device)),
         "masks": net.generator_.get_state(),
     }
 
 
-def restore_random(net: LossNet, saved: State, n_epochs: int) -> None:
-    """Set all generators; on another kind of device, masks are other ones."""
+def restore_random(net: LossNet, saved: State) -> None:
+    """Set all generators as they were, on the kind of device that they were on."""
     net.order_rng.set_state(unpack_generator(saved["order"]))
     torch.set_rng_state(saved["torch"])
     device = torch.device(net.device)
-    if saved["device"] == device.type:
-        generators_of(device).set_rng_state(saved["on_device"], *_index(device))
-        net.generator_.set_state(saved["masks"])
-        return
-    entropy = np.random.SeedSequence((net.seed, n_epochs))
-    net.generator_.manual_seed(int(entropy.generate_state(1)[0]))
+    generators_of(device).set_rng_state(saved["on_device"], *_index(device))
+    net.generator_.set_state(saved["masks"])
 
 
 def generators_of(device: torch.device) -> Any:
@@ -185,8 +180,8 @@ def _index(device: torch.device) -> tuple[torch.device, ...]:
 
 def pack_generator(rng: np.random.RandomState) -> list[Any]:
     """State of a RandomState as a tensor and plain values."""
-    name, keys, *rest = rng.get_state(legacy=True)
-    return [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest]
+    state: Any = rng.get_state(legacy=True)
+    return [state[0], torch.from_numpy(state[1].astype(np.int64)), *state[2:]]
 
 
 def unpack_generator(packed: list[Any]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import torch
 from .._typing import Float32Array, IntArray
 from ._rows import fetch_rows
 
-Sent = tuple[list[torch.Tensor], torch.Event]
+Sent = tuple[list[torch.Tensor], torch.cuda.Event]
 
 
 def transfer_to(device: torch.device) -> HostTransfer | CudaTransfer:

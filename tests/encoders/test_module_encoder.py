@@ -1,21 +1,17 @@
 """A network of one's own as an estimator."""
 
 import pickle
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from own_networks import Convolutions, Recurrent, Reversed
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 from sk_cpep import InstanceNorm, ModuleEncoder
 from sk_cpep.nn import Augmentation
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from own_networks import Convolutions, Recurrent, Reversed
 
 TRAINING = dict(
     max_epochs=3,

@@ -7,32 +7,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import own_networks
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from own_networks import Convolutions, LearnedMargin, OwnEstimator, Recurrent
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
+from small_estimators import small
 
-from sk_cpep import (
-    CPEP,
-    MAE,
-    EMG2Pose,
-    ModuleEncoder,
-    NeuroPose,
-    PoseT,
-    ZeroShotClassifier,
-)
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-import own_networks
-from own_networks import Convolutions, LearnedMargin, OwnEstimator, Recurrent
+from sk_cpep import CPEP, MAE, ModuleEncoder, ZeroShotClassifier
 
 TRAINING = dict(max_epochs=3, batch_size=8, lr=1e-2, device="cpu", precision="float32")
 SIZES = dict(d_model=8, n_layers=1, n_heads=2)
-TDS = dict(sfreq=2000.0, strides=(1, 1, 2, 1), kernel_sizes=(2, 2, 2, 2))
-TDS |= dict(block_kernel_sizes=(2, 2), d_model=8, block_channels=4, d_features=5)
+SMALL = TRAINING | {"random_state": None}
 
 ENCODERS = {
     "convolutions": ModuleEncoder(Convolutions, module__width=5),
@@ -41,11 +31,9 @@ ENCODERS = {
     "tokenizer": MAE(5, tokenizer=own_networks.LinearTokens, **SIZES, **TRAINING),
     "target": MAE(5, target=own_networks.log_power, **SIZES, **TRAINING),
     "own": OwnEstimator(),
-    "PoseT": PoseT(5, **SIZES, **TRAINING),
-    "EMG2Pose": EMG2Pose(**TDS, d_hidden=6, **TRAINING),
-    "NeuroPose": NeuroPose(
-        time_pools=(2, 1, 1), widths=(2, 3, 4), n_residual_blocks=1, **TRAINING
-    ),
+    "PoseT": small("PoseT", **SMALL),
+    "EMG2Pose": small("EMG2Pose", **SMALL),
+    "NeuroPose": small("NeuroPose", **SMALL),
 }
 LOSSES = {
     "siglip": "siglip",

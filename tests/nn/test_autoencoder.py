@@ -149,7 +149,7 @@ def test_autoencoder(windows, autoencoder):
 def test_loss_is_over_hidden_patches(windows, autoencoder):
     with torch.no_grad():
         loss = autoencoder(torch.from_numpy(windows), torch.Generator().manual_seed(5))
-    mask = random_mask(3, 5, 2, generator=torch.Generator().manual_seed(5)).numpy()
+    mask = random_mask(3, 5, 2, torch.Generator().manual_seed(5)).numpy()
     reference, errors = Reference(autoencoder), []
     for window, hidden in zip(windows.astype(np.float64), mask, strict=True):
         kept = np.flatnonzero(~hidden)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from sk_cpep.nn import n_patches, patchify, unpatchify
+from sk_cpep.nn import MAEConfig, patchify, unpatchify
 
 
 def patchify_by_hand(x, patch_length):
@@ -25,7 +25,7 @@ def test_patchify(n_channels, n_times, patch_length):
     x = np.random.default_rng(0).normal(size=(2, n_channels, n_times))
     patches = patchify(torch.from_numpy(x), patch_length).numpy()
     assert_array_equal(patches, patchify_by_hand(x, patch_length))
-    assert n_patches(n_times, patch_length) == patches.shape[1]
+    assert MAEConfig(1, n_times, patch_length).n_tokens == patches.shape[1]
     whole = patches.shape[1] * patch_length
     back = unpatchify(torch.from_numpy(patches), n_channels)
     assert_array_equal(back.numpy(), x[:, :, :whole])
@@ -39,4 +39,4 @@ def test_patches_by_hand():
 
 
 def test_a_window_shorter_than_a_patch_has_none():
-    assert n_patches(49, 50) == 0
+    assert MAEConfig(1, 49, 50).n_tokens == 0

@@ -16,15 +16,8 @@ from sk_cpep.nn import (
     patchify,
 )
 
-CONFIG = MAEConfig(
-    n_channels=2,
-    n_times=26,  # 5 patches of 5, 1 sample left over
-    patch_length=5,
-    d_model=8,
-    n_layers=1,
-    n_decoder_layers=1,
-    n_heads=2,
-)
+# 5 patches of 5, 1 sample left over
+CONFIG = MAEConfig(2, 26, 5, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 
 
 @pytest.fixture

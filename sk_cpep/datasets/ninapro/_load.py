@@ -1,13 +1,19 @@
 """Reader of Ninapro DB1, exercise 1: forearm EMG and a data glove."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from ..._typing import AnyArray, Float32Array, PathLike
+from .._tables import read_table
 from ._matlab import read_numeric
 
 _FILE_NAME = re.compile(r"S([1-9]\d*)_A1_E1\.mat")
@@ -16,46 +22,10 @@ _SFREQ = 100.0
 _MAX_TRIM = 2
 _IMPLAUSIBLE = 1e6
 
-_CHANNELS = [f"ring {n}" for n in range(1, 9)] + ["finger flexor", "finger extensor"]
-_SENSORS = [
-    "thumb roll",
-    "thumb MCP",
-    "thumb IP",
-    "thumb-index abduction",
-    "index MCP",
-    "index PIP",
-    "index DIP",
-    "middle MCP",
-    "middle PIP",
-    "middle DIP",
-    "index-middle abduction",
-    "ring MCP",
-    "ring PIP",
-    "ring DIP",
-    "middle-ring abduction",
-    "little MCP",
-    "little PIP",
-    "little DIP",
-    "ring-little abduction",
-    "palm arch",
-    "wrist flexion",
-    "wrist abduction",
-]
-_GESTURES = [
-    "rest",
-    "index flexion",
-    "index extension",
-    "middle flexion",
-    "middle extension",
-    "ring flexion",
-    "ring extension",
-    "little flexion",
-    "little extension",
-    "thumb adduction",
-    "thumb abduction",
-    "thumb flexion",
-    "thumb extension",
-]
+_NAMES = read_table(__package__, "db1.toml")
+_CHANNELS: list[str] = _NAMES["channels"]
+_SENSORS: list[str] = _NAMES["sensors"]
+_GESTURES: list[str] = _NAMES["gestures"]
 _DESCR = """\
 Ninapro DB1, exercise 1
 =======================
@@ -73,10 +43,14 @@ robotic hand prostheses", Scientific Data 1:140053 (2014),
 doi:10.1038/sdata.2014.53. Research use with citation.
 """
 
+Variables = dict[str, AnyArray]
+Codes = NDArray[np.int16]
+Subjects = int | Sequence[int] | None
+
 _AGAIN = "Download or copy the file again."
 
 
-def _matrix(path, variables, name, n_columns):
+def _matrix(path: Path, variables: Variables, name: str, n_columns: int) -> AnyArray:
     """A variable of shape (n_times, n_columns), finite and plausible."""
     values = variables[name]
     if n_columns == 1 and values.ndim == 2 and values.shape[0] == 1:
@@ -99,7 +73,7 @@ def _matrix(path, variables, name, n_columns):
     return values
 
 
-def _codes(path, variables, name, highest):
+def _codes(path: Path, variables: Variables, name: str, highest: int) -> Codes:
     """A variable of whole numbers from 0 to `highest`, (n_times,) int16."""
     values = _matrix(path, variables, name, 1)[:, 0]
     codes = values.astype(np.int16)
@@ -112,7 +86,7 @@ def _codes(path, variables, name, highest):
     return codes
 
 
-def _check_identity(path, variables, user):
+def _check_identity(path: Path, variables: Variables, user: int) -> None:
     """Refuse a file that says it is another person's or another exercise's."""
     for name, expected in (("subject", user), ("exercise", 1)):
         if name not in variables:
@@ -125,7 +99,7 @@ def _check_identity(path, variables, user):
             )
 
 
-def _trim(path, series):
+def _trim(path: Path, series: Variables) -> list[AnyArray]:
     """Cut series to the shortest, if they differ by no more than Ninapro's do."""
     lengths = {name: len(values) for name, values in series.items()}
     shortest, longest = min(lengths.values()), max(lengths.values())
@@ -143,7 +117,9 @@ def _trim(path, series):
     return [values[:shortest] for values in series.values()]
 
 
-def _read_recording(path, user, refined):
+def _read_recording(
+    path: Path, user: int, refined: bool
+) -> tuple[Float32Array, Float32Array, Codes, Codes]:
     """EMG, pose, labels and repetitions of one file."""
     prefix = "re" if refined else ""
     needed = ["emg", "glove", f"{prefix}stimulus", f"{prefix}repetition"]
@@ -168,7 +144,7 @@ def _read_recording(path, user, refined):
     return emg, pose, labels, np.where(labels > 0, repetitions, 0).astype(np.int16)
 
 
-def _find_files(folder):
+def _find_files(folder: Path) -> dict[int, Path]:
     """Path of each subject's file in a folder, by subject in ascending order."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -186,7 +162,9 @@ def _find_files(folder):
     return dict(sorted(files.items()))
 
 
-def _choose_subjects(subjects, files, folder):
+def _choose_subjects(
+    subjects: Subjects, files: dict[int, Path], folder: Path
+) -> list[int]:
     """The subjects to read, checked against those that there are."""
     if subjects is None:
         return list(files)
@@ -211,7 +189,9 @@ def _choose_subjects(subjects, files, folder):
     return [int(subject) for subject in chosen]
 
 
-def load_ninapro_db1(folder, subjects=None, *, refined=True):
+def load_ninapro_db1(
+    folder: PathLike, subjects: Subjects = None, *, refined: bool = True
+) -> Bunch:
     """Read Ninapro DB1, exercise 1: EMG envelope and data glove [1]_.
 
     Parameters
@@ -287,7 +267,7 @@ def load_ninapro_db1(folder, subjects=None, *, refined=True):
     files = _find_files(folder)
     users = _choose_subjects(subjects, files, folder)
     rows = []
-    for user in users:
+    for user in users:  # no comprehension: the warnings count the calls
         rows.append(_read_recording(files[user], user, refined))
     emg, pose, labels, repetitions = map(list, zip(*rows))
     kind = "moved to the real movement" if refined else "as prompted on the screen"

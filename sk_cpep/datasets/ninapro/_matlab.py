@@ -4,40 +4,32 @@
 one can crash the interpreter, and it does not reach every checksum.
 """
 
+from __future__ import annotations
+
 import math
 import struct
 import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import numpy as np
 
+from ..._typing import AnyArray
+
 _MATRIX, _COMPRESSED, _FLAGS, _DIMS, _NAME = 14, 15, 6, 5, 1
-_FLOAT_STORAGE = {
-    1: "i1",
-    2: "u1",
-    3: "i2",
-    4: "u2",
-    5: "i4",
-    6: "u4",
-    7: "f4",
-    9: "f8",
-}
-_INTEGER_STORAGE = {k: v for k, v in _FLOAT_STORAGE.items() if v[0] != "f"} | {
-    12: "i8",
-    13: "u8",
-}
+_INTEGER_STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4"}
+_FLOAT_STORAGE = _INTEGER_STORAGE | {7: "f4", 9: "f8"}
+_INTEGER_STORAGE |= {12: "i8", 13: "u8"}
 _FLOAT_CLASSES, _INTEGER_CLASSES = (6, 7), range(8, 16)
-_CLASS_NAMES = {
-    1: "a cell array",
-    2: "a structure",
-    3: "an object",
-    4: "text",
-    5: "sparse",
-}
+_CLASS_NAMES = dict(
+    enumerate(("a cell array", "a structure", "an object", "text", "sparse"), start=1)
+)
 _COMPLEX = 0x08
+Part = tuple[int, memoryview]  # type and content of a data element
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def _byte_order(raw):
+def _byte_order(raw: memoryview) -> str:
     """The struct prefix of the file's numbers, from its header."""
     if not len(raw):
         raise ValueError("it is empty")
@@ -55,7 +47,7 @@ def _byte_order(raw):
     return order
 
 
-def _element(raw, start, order):
+def _element(raw: memoryview, start: int, order: str) -> tuple[int, memoryview, int]:
     """Type and content of the data element at `start`, and where the content ends."""
     if len(raw) - start < 8:
         raise ValueError(f"it is cut short or damaged at byte {start}")
@@ -73,7 +65,7 @@ def _element(raw, start, order):
     return kind, raw[begin : begin + size], begin + size
 
 
-def _inflate(content, order):
+def _inflate(content: memoryview, order: str) -> Part:
     """Type and content of the one element in a compressed element."""
     reader = zlib.decompressobj()
     plain = memoryview(reader.decompress(content))
@@ -85,7 +77,7 @@ def _inflate(content, order):
     return kind, inner
 
 
-def _parts(matrix, order):
+def _parts(matrix: memoryview, order: str) -> Iterator[Part]:
     """The elements of a matrix, each beginning at a multiple of 8 bytes."""
     start = 0
     while start < len(matrix):
@@ -94,7 +86,9 @@ def _parts(matrix, order):
         start = end + -end % 8
 
 
-def _values(name, flags, dims, parts, order):
+def _values(
+    name: str, flags: int, dims: tuple[int, ...], parts: list[Part], order: str
+) -> AnyArray:
     """The numbers of a real numeric matrix, in its shape."""
     code = flags & 0xFF
     if code in _CLASS_NAMES or flags >> 8 & _COMPLEX:
@@ -117,7 +111,9 @@ def _values(name, flags, dims, parts, order):
     return values.astype(dtype.newbyteorder("="))
 
 
-def _header(matrix, order):
+def _header(
+    matrix: memoryview, order: str
+) -> tuple[int, tuple[int, ...], str, list[Part]]:
     """Flags, shape and name of a matrix, and the elements that follow."""
     parts = list(_parts(matrix, order))
     kinds, contents = zip(*parts[:3])
@@ -130,7 +126,7 @@ def _header(matrix, order):
     return flags, dims, bytes(contents[2]).decode("latin1"), parts[3:]
 
 
-def read_numeric(path, names):
+def read_numeric(path: Path, names: Collection[str]) -> dict[str, AnyArray]:
     """Read real numeric variables of a MATLAB 5 file.
 
     Parameters
@@ -159,9 +155,10 @@ def read_numeric(path, names):
         ) from exc
 
 
-def _read_numeric(raw, names):
+def _read_numeric(raw: memoryview, names: Collection[str]) -> dict[str, AnyArray]:
     """See `read_numeric`; errors do not name the file."""
-    order, start, variables = _byte_order(raw), 128, {}
+    order, start = _byte_order(raw), 128
+    variables: dict[str, AnyArray] = {}
     while start < len(raw):
         kind, content, start = _element(raw, start, order)
         if kind == _COMPRESSED:

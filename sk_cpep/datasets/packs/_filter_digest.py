@@ -5,6 +5,8 @@ Of everything else the code counts, and all that it refers to: a function by ano
 name is the same filter, another function of the same name is not.
 """
 
+from __future__ import annotations
+
 import copyreg
 import dis
 import functools
@@ -12,11 +14,14 @@ import hashlib
 import sys
 import types
 import uuid
+from collections.abc import Callable, Iterable
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from joblib import Memory
+from sklearn.base import BaseEstimator
 from sklearn.frozen import FrozenEstimator
 
 _OURS = {"sk_cpep", "sklearn"}
@@ -24,9 +29,11 @@ _KNOWN = {*sys.stdlib_module_names, *_OURS, "numpy", "scipy"} - {"__main__"}
 _INSTALLED = {"site-packages", "dist-packages"}
 _WITHOUT_EFFECT = {"n_jobs", "verbose"}
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, slice)
-_CODE = ("co_code", "co_exceptiontable", "co_flags", "co_names", "co_varnames")
-_CODE += ("co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount")
-_CODE += ("co_posonlyargcount", "co_consts")
+_CODE = (
+    *("co_code", "co_exceptiontable", "co_flags", "co_names", "co_varnames"),
+    *("co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount"),
+    *("co_posonlyargcount", "co_consts"),
+)
 # What Python keeps in a class besides its code.
 _OF_A_CLASS = {
     "__abstractmethods__",
@@ -44,7 +51,7 @@ _OF_A_CLASS = {
 }
 
 
-def describe_filter(filter):
+def describe_filter(filter: BaseEstimator) -> dict[str, Any]:
     """Class and parameters of a filter, as they go into the manifest of a pack.
 
     Parameters
@@ -66,7 +73,7 @@ def describe_filter(filter):
     }
 
 
-def describe(value):
+def describe(value: Any) -> Any:
     """A parameter's value as JSON has it, 60, 60.0 and [60] alike."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
@@ -88,11 +95,12 @@ def describe(value):
     return _describe_content(value)
 
 
-def _is_estimator(value):
+def _is_estimator(value: object) -> bool:
+    """Whether a value has parameters as scikit-learn's estimators have."""
     return hasattr(value, "get_params") and not isinstance(value, type)
 
 
-def _is_shown_whole(value):
+def _is_shown_whole(value: Any) -> bool:
     """Whether the text that stands for a value tells all: plain values and our classes."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_shown_whole, value))
@@ -103,13 +111,14 @@ def _is_shown_whole(value):
     return value is None or isinstance(value, (bool, str, Real))
 
 
-def _name_class(cls):
+def _name_class(cls: type) -> str:
+    """Name of a class, with a checksum where it is not of scikit-learn or ours."""
     if _root(cls) in _OURS and _known_name(cls):
         return cls.__qualname__
     return _describe_content(cls)
 
 
-def _describe_content(value):
+def _describe_content(value: Any) -> str:
     """The name of what is known by it, else a checksum of code and content, in words."""
     name = _known_name(value)
     if name is not None:
@@ -139,13 +148,13 @@ class _Content:
         Type of something whose content cannot be known.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sum = hashlib.sha256()
         self.has_code = False
-        self.unknown = None
-        self._seen = {}
+        self.unknown: str | None = None
+        self._seen: dict[int, tuple[int, object]] = {}
 
-    def write(self, value):
+    def write(self, value: Any) -> None:
         """Add a value, what it refers to first of all."""
         name = None if isinstance(value, _PLAIN) else _known_name(value)
         if name is not None:
@@ -161,16 +170,16 @@ class _Content:
             self._seen[id(value)] = len(self._seen), value
             self._write_new(value)
 
-    def _mark(self, *words):
+    def _mark(self, *words: object) -> None:
         self.sum.update(repr(words).encode("utf-8", "surrogatepass"))
 
-    def _write_all(self, kind, values):
-        values = list(values)
+    def _write_all(self, kind: str, given: Iterable[object]) -> None:
+        values = list(given)
         self._mark(kind, len(values))
         for value in values:
             self.write(value)
 
-    def _write_new(self, value):
+    def _write_new(self, value: Any) -> None:
         if isinstance(value, (np.generic, np.ndarray)) and value.dtype.hasobject:
             self._write_all("objects", [np.shape(value), value.tolist()])
         elif isinstance(value, (np.generic, np.ndarray)):
@@ -192,16 +201,16 @@ class _Content:
         else:
             self._write_object(value)
 
-    def _write_class(self, cls):
+    def _write_class(self, cls: type) -> None:
         names = sorted(set(vars(cls)) - _OF_A_CLASS)
         self._write_all("class", [type(cls), *cls.__bases__, *names])
         for name in names:
             self.write(vars(cls)[name])
 
-    def _write_object(self, value):
+    def _write_object(self, value: object) -> None:
         try:
             reduce = copyreg.dispatch_table.get(type(value))
-            parts = reduce(value) if reduce else value.__reduce_ex__(4)
+            parts: Any = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception:
             parts = type(value).__name__
         if isinstance(parts, str):  # known by its name, which is not known
@@ -211,14 +220,14 @@ class _Content:
         self._write_all("object", parts)
 
 
-def _order(value):
+def _order(value: object) -> str:
     """What to sort values of any kind by."""
     content = _Content()
     content.write(value)
     return content.sum.hexdigest()
 
 
-def _parts_of_function(function):
+def _parts_of_function(function: types.FunctionType) -> list[object]:
     """Code of a function, what it was given, and the globals that it speaks of."""
     cells = [_inside(cell) for cell in function.__closure__ or ()]
     names = sorted(_global_names(function.__code__))
@@ -227,7 +236,7 @@ def _parts_of_function(function):
     return [function.__code__, *given, *cells, list(found), *found.values()]
 
 
-def _parts_of_method(method):
+def _parts_of_method(method: types.MethodType) -> list[object]:
     """What a method is bound to; and the function, where that has another by its name."""
     function, name = method.__func__, method.__name__
     own = getattr(type(method.__self__), name, None)
@@ -236,14 +245,15 @@ def _parts_of_method(method):
     return [method.__self__, name, None if is_own else function]
 
 
-def _inside(cell):
+def _inside(cell: types.CellType) -> object:
+    """What a closure holds."""
     try:
         return cell.cell_contents
     except ValueError:  # not filled yet
         return None
 
 
-def _global_names(code):
+def _global_names(code: types.CodeType) -> set[str]:
     """Names of globals in code, and in the functions within it."""
     names = {
         step.argval
@@ -254,7 +264,7 @@ def _global_names(code):
     return names.union(*map(_global_names, inner))
 
 
-_PARTS = {
+_PARTS: dict[type, Callable[[Any], list[object]]] = {
     types.FunctionType: _parts_of_function,
     types.CodeType: lambda code: [getattr(code, name) for name in _CODE],
     types.MethodType: _parts_of_method,
@@ -269,7 +279,7 @@ _PARTS = {
 }
 
 
-def _known_name(value):
+def _known_name(value: Any) -> str | None:
     """The name of what Python or an installed package has by that name, or None."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if isinstance(value, np.ufunc):
@@ -288,15 +298,15 @@ def _known_name(value):
     return f"{module}.{name} {version}, source {source}" if version else None
 
 
-def _find(module, name):
+def _find(module: str, name: str) -> object:
     """What a module that is imported has by a name, or None."""
-    found = sys.modules.get(module)
+    found: object = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
     return found
 
 
-def _is_numpys(ufunc):
+def _is_numpys(ufunc: np.ufunc) -> bool:
     """Whether a ufunc is numpy's or scipy's, rather than made at hand."""
     modules = [
         m for m in list(sys.modules) if m.partition(".")[0] in ("numpy", "scipy")
@@ -304,7 +314,7 @@ def _is_numpys(ufunc):
     return any(vars(sys.modules[m]).get(ufunc.__name__) is ufunc for m in modules)
 
 
-def _source(name):
+def _source(name: str) -> tuple[str | None, str | None]:
     """Version of an installed module's package, or None, and a checksum of its file."""
     module, package = sys.modules.get(name), sys.modules.get(name.partition(".")[0])
     path = getattr(module, "__file__", None)
@@ -316,5 +326,6 @@ def _source(name):
     return version, hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def _root(value):
+def _root(value: Any) -> str:
+    """Package that something comes from."""
     return str(value.__module__).partition(".")[0]

@@ -82,13 +82,17 @@ class PackSource(FileSource):
 
     def fingerprint(self, recordings: Indices) -> str:
         """Digest of the checksums of samples, which a copy of the pack has in common."""
-        coding = self.kind, self.coding.emg_dtype, self.coding.step
+        block = (
+            self.kind,
+            str(self.coding.dtype(self.kind)),
+            self.coding.block_times(self.kind),
+        )
         crcs = np.split(self.checksums.astype("<u4"), self.first_checksums[1:-1])
         contents = [
             (int(self.lengths[k]), self.scales[k], crcs[k].tobytes())
             for k in recordings
         ]
-        return digest(repr((coding, contents)).encode())
+        return digest(repr((block, contents)).encode())
 
     def read_into(
         self, recordings: Indices, starts: Indices, out: Float32Array

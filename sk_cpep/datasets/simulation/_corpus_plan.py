@@ -1,12 +1,23 @@
 """Who records what and when in a simulated corpus, as rows of its metadata."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from ..emg2pose._format import HELD_OUT_STAGES, METADATA_DTYPE, SIDES, STAGES
+from ..._typing import AnyArray
+from ..emg2pose._format import (
+    HELD_OUT,
+    HELD_OUT_STAGES,
+    METADATA_DTYPE,
+    SIDES,
+    STAGES,
+)
 from ._corpus_signals import MOCAP_SFREQ
+from ._gestures import check_names
 from ._simulator import generator
 
 _FIRST_DAY = date(2022, 4, 7)
@@ -14,13 +25,8 @@ _N_DAYS = 244
 _MORNING = 9 * 3600  # seconds after the stamp
 _BREAK, _DONNING = 15, 600  # seconds between recordings, between sessions
 _DEMONSTRATIONS = 13_772 / 25_253
-# held-out user, held-out stage: how a model generalises that meets them
-_GENERALIZATION = {
-    (False, False): "none",
-    (True, False): "user",
-    (False, True): "stage",
-    (True, True): "user_stage",
-}
+# How a model generalises by (held-out user, held-out stage).
+_GENERALIZATION = {flags: kind for kind, flags in HELD_OUT.items()}
 
 
 @dataclass
@@ -50,7 +56,7 @@ class Recording:
     start: float
 
 
-def assign_splits(seed, n_users, n_val, n_test):
+def assign_splits(seed: int, n_users: int, n_val: int, n_test: int) -> AnyArray:
     """Split of each person, (n_users,), drawn at random."""
     splits = np.repeat(
         ["val", "test", "train"], [n_val, n_test, n_users - n_val - n_test]
@@ -58,7 +64,9 @@ def assign_splits(seed, n_users, n_val, n_test):
     return generator(seed).permutation(splits)
 
 
-def plan_corpus(seed, n_users, stages, n_sessions, seconds):
+def plan_corpus(
+    seed: int, n_users: int, stages: Sequence[str], n_sessions: int, seconds: float
+) -> list[Recording]:
     """Plan the recordings of a corpus.
 
     Parameters
@@ -99,25 +107,29 @@ def plan_corpus(seed, n_users, stages, n_sessions, seconds):
     return sorted(recordings, key=lambda r: (r.session_name, r.number))
 
 
-def _stamp(day):
+def _stamp(day: date) -> tuple[int, str]:
     """Seconds of midnight in California's winter, and the day in ISO format."""
     midnight = datetime(day.year, day.month, day.day, 8, tzinfo=UTC)
     return int(midnight.timestamp()), day.isoformat()
 
 
-def _session_name(day, stamp, seed, index, rng):
+def _session_name(
+    day: str, stamp: int, seed: int, index: int, rng: np.random.Generator
+) -> str:
     """Name of a session, as the stem of its files begins."""
     kind = "demonstration" if rng.uniform() < _DEMONSTRATIONS else "train"
     return f"{day}-{stamp}-{_scramble(seed, index, 5)}-cv-emg-pose-{kind}@2"
 
 
-def _scramble(seed, index, n_digits):
+def _scramble(seed: int, index: int, n_digits: int) -> str:
     """Hexadecimal digits that look random, and are never those of another index."""
     shuffled = index * 0x9E3779B1 + seed * 0x85EBCA6B + n_digits * 0xC2B2AE35
     return f"{shuffled % 16**n_digits:0{n_digits}x}"
 
 
-def metadata_rows(seed, recordings, user_splits):
+def metadata_rows(
+    seed: int, recordings: Sequence[Recording], user_splits: Sequence[str] | AnyArray
+) -> AnyArray:
     """Rows of the metadata table, left and right for each recording.
 
     Parameters
@@ -142,7 +154,9 @@ def metadata_rows(seed, recordings, user_splits):
     return np.array(rows, METADATA_DTYPE)
 
 
-def _row(seed, recording, side, user_split):
+def _row(
+    seed: int, recording: Recording, side: str, user_split: str
+) -> tuple[object, ...]:
     """One row of the table."""
     new_user, new_stage = user_split != "train", recording.stage in HELD_OUT_STAGES
     split = "test" if new_stage and not new_user else user_split
@@ -162,7 +176,7 @@ def _row(seed, recording, side, user_split):
     )
 
 
-def check_stages(stages):
+def check_stages(stages: Sequence[str] | None) -> list[str]:
     """Stages of a corpus, all 29 for None.
 
     Raises
@@ -170,15 +184,4 @@ def check_stages(stages):
     ValueError
         If a stage is not one of emg2pose's, is named twice, or there is none.
     """
-    if stages is None:
-        return list(STAGES)
-    if isinstance(stages, str):
-        raise ValueError(f"stages={stages!r}: pass a list of names, [{stages!r}].")
-    stages = list(stages)
-    unknown = [stage for stage in stages if stage not in STAGES]
-    if unknown or not stages:
-        what = f"unknown stages {unknown}" if stages else "no stages"
-        raise ValueError(f"{what}; choose from {list(STAGES)}.")
-    if len(set(stages)) < len(stages):
-        raise ValueError(f"stages names one twice: {stages}.")
-    return stages
+    return list(STAGES) if stages is None else check_names(stages, STAGES, "stages")

@@ -1,16 +1,20 @@
 """Simulated signals as emg2pose would have released them."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from scipy.signal import butter, sosfilt, sosfilt_zi, sosfiltfilt
 
+from ..._typing import AnyArray, BoolArray, Float32Array, Float64Array, FloatArray
 from ..emg2pose._format import N_CHANNELS, SFREQ, TIMESERIES_DTYPE
 from . import _gestures as kinematics
 from . import _muscles as muscles
+from ._gestures import Hand, Session
+from ._muscles import Forearm
 from ._simulator import CONTROL_SFREQ, activate, generator
-from ._stage_gestures import STAGE_POSTURES, stage_indices
 
 MOCAP_SFREQ = 60
 
@@ -22,7 +26,7 @@ _EMG_HIGHPASS = butter(4, 40, "highpass", fs=SFREQ, output="sos")
 _POSE_LOWPASS = butter(4, 15, "lowpass", fs=MOCAP_SFREQ, output="sos")
 
 
-def draw_person(seed, user, variability):
+def draw_person(seed: int, user: int, variability: float) -> tuple[Hand, Forearm]:
     """The hand and the forearm of a user, for all stages.
 
     Parameters
@@ -35,16 +39,18 @@ def draw_person(seed, user, variability):
     Returns
     -------
     hand : Hand
-        With the rows of `STAGE_POSTURES` as targets.
+        With the rows of `STAGE_ANGLES` as targets.
     forearm : Forearm
         Of 16 electrodes, of both arms.
     """
     rng = generator(seed, user, 0)
-    hand = kinematics.draw_hand(variability, rng, STAGE_POSTURES)
+    hand = kinematics.draw_hand(variability, rng, kinematics.STAGE_ANGLES)
     return hand, muscles.draw_forearm(N_CHANNELS, variability, rng)
 
 
-def plan_stage(hand, stage, duration, rng):
+def plan_stage(
+    hand: Hand, stage: str, duration: float, rng: np.random.Generator
+) -> Session:
     """Plan a recording of a stage: its gestures in shuffled rounds.
 
     Parameters
@@ -63,7 +69,7 @@ def plan_stage(hand, stage, duration, rng):
     session : Session
         Plan of `duration` seconds, which begins somewhere in the first trial.
     """
-    indices = stage_indices(stage)
+    indices = kinematics.stage_indices(stage)
     trial = hand.tempo * (_HOLD + _REST + 2 * _MOVE)
     n_rounds = int(np.ceil(1.3 * (1 + duration / trial) / len(indices)))
     session = kinematics.plan_session(
@@ -86,14 +92,14 @@ def plan_stage(hand, stage, duration, rng):
     )
 
 
-def plan_twin(session, rng):
+def plan_twin(session: Session, rng: np.random.Generator) -> Session:
     """Plan of the other hand, which does the same at the same time, nearly."""
     shift = _TWIN_SPREAD * rng.standard_normal(session.postures.shape)
     postures = np.clip(session.postures + shift, *kinematics.JOINT_LIMITS.T)
     return replace(session, postures=postures)
 
 
-def mocap_angles(session, n_frames):
+def mocap_angles(session: Session, n_frames: int) -> Float64Array:
     """Joint angles as tracked by cameras: 60 Hz, low-passed at 15 Hz.
 
     Parameters
@@ -109,15 +115,16 @@ def mocap_angles(session, n_frames):
         Radians.
     """
     pose = kinematics.sample_pose(session, np.arange(n_frames) / MOCAP_SFREQ)
-    return sosfiltfilt(_POSE_LOWPASS, pose).T
+    filtered: Float64Array = sosfiltfilt(_POSE_LOWPASS, pose)
+    return filtered.T
 
 
-def count_samples(n_frames):
+def count_samples(n_frames: int) -> int:
     """How many EMG samples lie between the first and the last camera frame."""
     return (n_frames - 1) * int(SFREQ) // MOCAP_SFREQ + 1
 
 
-def interpolate_angles(frames, n_times):
+def interpolate_angles(frames: Float64Array, n_times: int) -> Float64Array:
     """Interpolate linearly from 60 Hz to 2 kHz.
 
     Parameters
@@ -138,7 +145,7 @@ def interpolate_angles(frames, n_times):
     return frames[before] + (position - before)[:, None] * step[before]
 
 
-def draw_failures(n_frames, share, rng):
+def draw_failures(n_frames: int, share: float, rng: np.random.Generator) -> BoolArray:
     """Draw the frames in which inverse kinematics fails.
 
     Parameters
@@ -167,7 +174,7 @@ def draw_failures(n_frames, share, rng):
     return failed
 
 
-def released_emg(emg):
+def released_emg(emg: FloatArray) -> Float32Array:
     """High-pass at 40 Hz and scale to a noise floor of SD 1.
 
     Parameters
@@ -183,22 +190,29 @@ def released_emg(emg):
     return (_highpass(emg) / _noise_floor()).astype(np.float32)
 
 
-def _highpass(emg):
+def _highpass(emg: FloatArray) -> FloatArray:
     """Causal high-pass that takes the first sample to have been there before."""
     start = sosfilt_zi(_EMG_HIGHPASS)[:, None] * emg[:, :1]
     return sosfilt(_EMG_HIGHPASS, emg, zi=start)[0]
 
 
 @lru_cache(1)
-def _noise_floor():
+def _noise_floor() -> float:
     """SD of the sensors' noise and the hum of the mains after the high-pass, uV."""
     rng = np.random.default_rng(0)
     times = kinematics.sample_times(10, SFREQ)
     noise = muscles.recording_noise(64, times, SFREQ, 1.0, _MAINS, rng)
-    return _highpass(noise).std()
+    return float(_highpass(noise).std())
 
 
-def record(hand, forearm, session, n_times, share_failed, rng):
+def record(
+    hand: Hand,
+    forearm: Forearm,
+    session: Session,
+    n_times: int,
+    share_failed: float,
+    rng: np.random.Generator,
+) -> AnyArray:
     """Record one hand in one stage.
 
     Parameters

@@ -1,10 +1,15 @@
 """Writer of simulated corpora in emg2pose's files."""
 
+from __future__ import annotations
+
 import csv
+import io
 import os
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -13,6 +18,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
+from ..._typing import AnyArray, PathLike, RandomStateLike
+from ..._whole_file import replace_file
 from ..emg2pose._format import (
     METADATA_COLUMNS,
     METADATA_FILE,
@@ -22,7 +29,13 @@ from ..emg2pose._format import (
     STAGES,
     TIMESERIES,
 )
-from ._corpus_plan import assign_splits, check_stages, metadata_rows, plan_corpus
+from ._corpus_plan import (
+    Recording,
+    assign_splits,
+    check_stages,
+    metadata_rows,
+    plan_corpus,
+)
 from ._corpus_signals import (
     MOCAP_SFREQ,
     count_samples,
@@ -40,7 +53,9 @@ _PUBLISHED_USERS = {"all": 193, "val": 15, "test": 20}
 _MAX_SHORTER = 8
 
 
-def _record_hands(seed, variability, recording, share_failed):
+def _record_hands(
+    seed: int, variability: float, recording: Recording, share_failed: float
+) -> Iterator[AnyArray]:
     """Samples of the left and of the right hand of a recording, in turn."""
     hand, forearm = draw_person(seed, recording.user, variability)
     key = recording.user, 3, recording.session, STAGES.index(recording.stage)
@@ -55,7 +70,9 @@ def _record_hands(seed, variability, recording, share_failed):
         yield record(hand, worn, session, n_times, share_failed, rng)
 
 
-def write_recording(path, samples, row, compression=None):
+def write_recording(
+    path: PathLike, samples: AnyArray, row: np.void, compression: str | None = None
+) -> None:
     """Write one hand's recording as emg2pose does.
 
     Parameters
@@ -72,7 +89,7 @@ def write_recording(path, samples, row, compression=None):
     Notes
     -----
     As in emg2pose's own files the attributes say something else than the
-    table: `session` goes on with the number of the recording, `stage` with
+    table: `session` continues with the number of the recording, `stage` with
     "_both".
     """
     with h5py.File(path, "x") as file:
@@ -92,7 +109,7 @@ def write_recording(path, samples, row, compression=None):
         )
 
 
-def write_metadata(path, metadata):
+def write_metadata(path: Path, metadata: AnyArray) -> None:
     """Write the metadata table as a CSV file, whole or not at all.
 
     Parameters
@@ -102,19 +119,22 @@ def write_metadata(path, metadata):
     metadata : ndarray of METADATA_DTYPE
         Rows.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(METADATA_COLUMNS)
-        table.writerows(metadata.tolist())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(METADATA_COLUMNS)
+    table.writerows(metadata.tolist())
+    replace_file(path, text.getvalue().encode())
 
 
 def _write_session(
-    root, seed, variability, recordings, rows, share_failed, compression
-):
+    root: Path,
+    seed: int,
+    variability: float,
+    recordings: Sequence[Recording],
+    rows: Sequence[AnyArray],
+    share_failed: float,
+    compression: str | None,
+) -> None:
     """Write all files of a session."""
     for recording, pair in zip(recordings, rows):
         hands = _record_hands(seed, variability, recording, share_failed)
@@ -124,7 +144,7 @@ def _write_session(
             write_recording(path, samples, row, compression)
 
 
-def _new_folder(root):
+def _new_folder(root: PathLike) -> Path:
     """Make the folder, unless something is in it already."""
     root = Path(root)
     if root.exists() and not root.is_dir():
@@ -140,19 +160,22 @@ def _new_folder(root):
     return root
 
 
-def _count_held_out(n_users, n_val, n_test):
+def _count_held_out(
+    n_users: int, n_val: int | None, n_test: int | None
+) -> tuple[int, int]:
     """Numbers of people for validation and testing."""
-    counts = {"n_val_users": n_val, "n_test_users": n_test}
-    for name, split in zip(counts, ("val", "test")):
-        if counts[name] is None:
-            share = _PUBLISHED_USERS[split] / _PUBLISHED_USERS["all"]
-            counts[name] = max(1, round(n_users * share))
-    if sum(counts.values()) >= n_users:
+    all_users = _PUBLISHED_USERS["all"]
+    if n_val is None:
+        n_val = max(1, round(n_users * _PUBLISHED_USERS["val"] / all_users))
+    if n_test is None:
+        n_test = max(1, round(n_users * _PUBLISHED_USERS["test"] / all_users))
+    if n_val + n_test >= n_users:
         raise ValueError(
-            f"n_users={n_users} leaves nobody to train on beside {counts}; raise n_users "
-            "or give smaller n_val_users and n_test_users."
+            f"n_users={n_users} leaves nobody to train on beside {n_val} people for "
+            f"validation and {n_test} for testing; raise n_users or give smaller "
+            "n_val_users and n_test_users."
         )
-    return tuple(counts.values())
+    return n_val, n_test
 
 
 _COUNT = Interval(Integral, 1, None, closed="left")
@@ -178,21 +201,21 @@ _COUNT_OR_NONE = [None, Interval(Integral, 0, None, closed="left")]
     prefer_skip_nested_validation=True,
 )
 def write_emg2pose_corpus(
-    root,
-    n_users=10,
+    root: PathLike,
+    n_users: int = 10,
     *,
-    stages=None,
-    n_sessions=2,
-    seconds=6.0,
-    n_val_users=None,
-    n_test_users=None,
-    ik_failures=0.06,
-    user_variability=1.0,
-    compression=None,
-    random_state=None,
-    n_jobs=None,
-    verbose=0,
-):
+    stages: Sequence[str] | None = None,
+    n_sessions: int = 2,
+    seconds: float = 6.0,
+    n_val_users: int | None = None,
+    n_test_users: int | None = None,
+    ik_failures: float = 0.06,
+    user_variability: float = 1.0,
+    compression: Literal["gzip", "lzf"] | None = None,
+    random_state: RandomStateLike = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Path:
     """Write simulated recordings in exactly the files of emg2pose [1]_.
 
     A flat folder with one HDF5 file per hand and recording and with

@@ -1,97 +1,55 @@
 """Hand kinematics: named gestures as joint angles, and sessions of them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
+
+from ..._typing import Float64Array, IntArray
+from .._tables import read_table
 
 # Range of motion of an adult hand, rounded outwards from the textbook values.
 _THUMB_LIMITS = ((-25, 55), (-10, 70), (-15, 65), (-20, 85))
 _FINGER_LIMITS = ((-25, 25), (-30, 95), (-5, 115), (-5, 85))
 JOINT_LIMITS = np.deg2rad(_THUMB_LIMITS + 4 * _FINGER_LIMITS)
 
-# Degrees. Thumb: CMC flexion, CMC abduction, MCP and IP flexion.
-_THUMB = {
-    "relaxed": (10, 25, 12, 15),
-    "up": (-18, 30, -5, -10),
-    "out": (-18, 52, -5, 0),
-    "across": (38, 28, 42, 50),
-    "flat": (-5, 8, 10, 5),
-    "index": (22, 52, 22, 28),
-    "middle": (30, 56, 28, 32),
-    "ring": (38, 58, 36, 38),
-    "pinky": (45, 58, 46, 44),
-    "claw": (5, 50, 25, 55),
-    "side": (18, 6, 22, 18),
-    "far": (50, 30, 34, 22),
-    "low": (-15, 5, 5, 10),
-    "high": (25, 66, 0, 5),
-    "grip": (12, 60, 30, 30),
-    "tripod": (26, 54, 25, 30),
-}
-# Degrees. Fingers: MCP, PIP and DIP flexion.
-_FINGER = {
-    "relaxed": (28, 35, 18),
-    "straight": (0, 5, 3),
-    "lifted": (-18, 3, 2),
-    "curled": (80, 95, 60),
-    "pinch": (50, 52, 28),
-    "soft": (15, 22, 10),
-    "hooked": (5, 85, 55),
-    "grip": (38, 62, 35),
-    "ball": (22, 42, 26),
-    "folded": (75, 8, 4),
-    "cocked": (58, 98, 40),
-    "half": (48, 25, 12),
-}
-_SPREAD = {
-    "none": (0, 0, 0, 0),
-    "wide": (14, 3, -9, -18),
-    "v": (10, -9, 0, 0),
-    "vulcan": (8, 15, -15, -8),
-    "horns": (7, 0, 0, -9),
-    "radial": (18, 12, 8, 4),
-    "ulnar": (-4, -8, -13, -20),
-    "scissors": (-4, 6, 0, 0),
-}
-
+_TABLES = read_table(__package__, "postures.toml")
 # gesture: thumb, index, middle, ring, pinky, spread
-GESTURES = {
-    "fist": ("across", "curled", "curled", "curled", "curled", "none"),
-    "open": ("out", "lifted", "lifted", "lifted", "lifted", "wide"),
-    "point": ("across", "straight", "curled", "curled", "curled", "none"),
-    "thumbs_up": ("up", "curled", "curled", "curled", "curled", "none"),
-    "peace": ("across", "straight", "straight", "curled", "curled", "v"),
-    "index_pinch": ("index", "pinch", "relaxed", "relaxed", "relaxed", "none"),
-    "hook_em_horns": ("across", "straight", "curled", "curled", "straight", "horns"),
-    "shaka": ("out", "curled", "curled", "curled", "straight", "horns"),
-    "ok": ("index", "pinch", "straight", "straight", "straight", "wide"),
-    "vulcan": ("out", "straight", "straight", "straight", "straight", "vulcan"),
-    "middle_pinch": ("middle", "soft", "pinch", "relaxed", "relaxed", "none"),
-    "claw": ("claw", "hooked", "hooked", "hooked", "hooked", "wide"),
-    "three": ("out", "straight", "straight", "curled", "curled", "v"),
-    "four": ("across", "straight", "straight", "straight", "straight", "wide"),
-    "ring_pinch": ("ring", "soft", "soft", "pinch", "relaxed", "none"),
-    "pinky_pinch": ("pinky", "soft", "soft", "soft", "pinch", "none"),
-    "stop": ("flat", "straight", "straight", "straight", "straight", "none"),
-    "gun": ("up", "straight", "curled", "curled", "curled", "none"),
-}
+GESTURES: dict[str, list[str]] = _TABLES["gestures"]
+STAGE_POSTURES: dict[str, list[str]] = GESTURES | _TABLES["stage_postures"]
+STAGE_GESTURES: dict[str, list[str]] = _TABLES["stages"]
 
 
-def posture(thumb, index, middle, ring, pinky, spread):
+def posture(
+    thumb: str, index: str, middle: str, ring: str, pinky: str, spread: str
+) -> Float64Array:
     """Joint angles, (20,) radians, of a row of the gesture table."""
     fingers = (
-        (abduction, *_FINGER[shape])
-        for abduction, shape in zip(_SPREAD[spread], (index, middle, ring, pinky))
+        (abduction, *_TABLES["finger"][shape])
+        for abduction, shape in zip(
+            _TABLES["spread"][spread], (index, middle, ring, pinky)
+        )
     )
-    return np.deg2rad(np.concatenate([_THUMB[thumb], *fingers]))
+    return np.deg2rad(np.concatenate([_TABLES["thumb"][thumb], *fingers]))
 
 
-REST_POSTURE = posture("relaxed", *4 * ("relaxed",), "none")
-GESTURE_POSTURES = np.stack([posture(*row) for row in GESTURES.values()])
+REST_POSTURE = posture("relaxed", "relaxed", "relaxed", "relaxed", "relaxed", "none")
+GESTURE_ANGLES = np.stack([posture(*row) for row in GESTURES.values()])
+STAGE_ANGLES = np.stack([posture(*row) for row in STAGE_POSTURES.values()])
 
 
-def gesture_indices(gestures):
+def stage_indices(stage: str) -> IntArray:
+    """Rows of `STAGE_ANGLES` that a stage of emg2pose mixes, (n_gestures,)."""
+    known = list(STAGE_POSTURES)
+    return np.array([known.index(name) for name in STAGE_GESTURES[stage]])
+
+
+def gesture_indices(gestures: Integral | int | Sequence[str] | None) -> IntArray:
     """Rows of the gesture table that a user's choice means.
 
     Parameters
@@ -112,27 +70,40 @@ def gesture_indices(gestures):
     known = list(GESTURES)
     if gestures is None:
         return np.arange(len(known))
-    if isinstance(gestures, (int, np.integer)):
+    if isinstance(gestures, Integral):
         if not 1 <= gestures <= len(known):
             raise ValueError(
                 f"gestures={gestures}: the simulator knows {len(known)} gestures; "
                 f"ask for 1 to {len(known)} of them, or name them."
             )
         return np.arange(gestures)
-    if isinstance(gestures, str):
-        raise ValueError(
-            f"gestures={gestures!r}: pass a list of names, [{gestures!r}]."
-        )
-    gestures = list(gestures)
-    unknown = [name for name in gestures if name not in known]
-    if unknown or not gestures:
-        what = f"unknown gestures {unknown}" if gestures else "no gestures"
-        raise ValueError(
-            f"{what}; choose from {known} ('rest' is always recorded and not listed)."
-        )
-    if len(set(gestures)) < len(gestures):
-        raise ValueError(f"gestures names one twice: {gestures}.")
-    return np.array([known.index(name) for name in gestures])
+    names = check_names(
+        gestures, known, "gestures", " ('rest' is always recorded and not listed)"
+    )
+    return np.array([known.index(name) for name in names])
+
+
+def check_names(
+    given: Sequence[str], known: Sequence[str], what: str, note: str = ""
+) -> list[str]:
+    """Names as a list.
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is unknown or named twice, or text is given in place of
+        a list.
+    """
+    if isinstance(given, str):
+        raise ValueError(f"{what}={given!r}: pass a list of names, [{given!r}].")
+    names = list(given)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        fault = f"unknown {what} {unknown}" if names else f"no {what}"
+        raise ValueError(f"{fault}; choose from {list(known)}{note}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what} names one twice: {names}.")
+    return names
 
 
 @dataclass
@@ -149,12 +120,16 @@ class Hand:
         Factor on every duration.
     """
 
-    rest: np.ndarray
-    targets: np.ndarray
+    rest: Float64Array
+    targets: Float64Array
     tempo: float
 
 
-def draw_hand(variability, rng, postures=GESTURE_POSTURES):
+def draw_hand(
+    variability: float,
+    rng: np.random.Generator,
+    postures: Float64Array = GESTURE_ANGLES,
+) -> Hand:
     """Draw a person's hand around the textbook one.
 
     Parameters
@@ -163,7 +138,7 @@ def draw_hand(variability, rng, postures=GESTURE_POSTURES):
         0 gives everyone the same hand, 1 is realistic.
     rng : numpy.random.Generator
         Source of randomness.
-    postures : ndarray of shape (n_gestures, 20), default=GESTURE_POSTURES
+    postures : ndarray of shape (n_gestures, 20), default=GESTURE_ANGLES
         What the hand can form, radians.
 
     Returns
@@ -181,7 +156,7 @@ def draw_hand(variability, rng, postures=GESTURE_POSTURES):
     return Hand(rest, np.clip(targets, *JOINT_LIMITS.T), tempo)
 
 
-def minimum_jerk(phase):
+def minimum_jerk(phase: ArrayLike) -> Float64Array:
     """Minimum-jerk profile, 0 before and 1 after the movement [1]_.
 
     Parameters
@@ -225,18 +200,20 @@ class Session:
         Seconds.
     """
 
-    postures: np.ndarray
-    starts: np.ndarray
-    onsets: np.ndarray
-    lengths: np.ndarray
-    stops: np.ndarray
-    codes: np.ndarray
-    repetitions: np.ndarray
+    postures: Float64Array
+    starts: Float64Array
+    onsets: Float64Array
+    lengths: Float64Array
+    stops: Float64Array
+    codes: IntArray
+    repetitions: IntArray
     wobble: CubicSpline
     duration: float
 
 
-def trial_order(n_gestures, n_repetitions, order, rng):
+def trial_order(
+    n_gestures: int, n_repetitions: int, order: str, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
     """Codes (1-based) and repetitions (1-based) of the trials of a session.
 
     Parameters
@@ -261,7 +238,9 @@ def trial_order(n_gestures, n_repetitions, order, rng):
     return np.concatenate(shuffled), np.repeat(rounds, n_gestures)
 
 
-def _trial_postures(hand, indices, variability, rng):
+def _trial_postures(
+    hand: Hand, indices: IntArray, variability: float, rng: np.random.Generator
+) -> Float64Array:
     """Postures before and after each move, (2 * n_trials + 1, 20) radians."""
     n_trials, n_joints = len(indices), len(hand.rest)
     wanted = hand.targets[indices] - hand.rest
@@ -275,7 +254,9 @@ def _trial_postures(hand, indices, variability, rng):
     return np.clip(postures, *JOINT_LIMITS.T)
 
 
-def _smooth_noise(duration, n_series, rng, rate=4.0):
+def _smooth_noise(
+    duration: float, n_series: int, rng: np.random.Generator, rate: float = 4.0
+) -> CubicSpline:
     """Unit-variance random curves over [0, duration] seconds, as a spline."""
     n_knots = int(np.ceil(duration * rate)) + 4
     knots = (np.arange(n_knots) - 1) / rate
@@ -283,8 +264,17 @@ def _smooth_noise(duration, n_series, rng, rate=4.0):
 
 
 def plan_session(
-    hand, indices, n_repetitions, rng, *, hold, rest, move, order, variability
-):
+    hand: Hand,
+    indices: IntArray,
+    n_repetitions: int,
+    rng: np.random.Generator,
+    *,
+    hold: float,
+    rest: float,
+    move: float,
+    order: str,
+    variability: float,
+) -> Session:
     """Plan one recording of a person: rest, approach, hold, return, rest, ...
 
     Parameters
@@ -333,12 +323,12 @@ def plan_session(
     )
 
 
-def sample_times(duration, sfreq):
+def sample_times(duration: float, sfreq: float) -> Float64Array:
     """Times of the samples of a recording of `duration` seconds, at `sfreq` Hz."""
     return np.arange(max(1, round(duration * sfreq))) / sfreq
 
 
-def sample_pose(session, times):
+def sample_pose(session: Session, times: Float64Array) -> Float64Array:
     """Joint angles of a session.
 
     Parameters
@@ -363,7 +353,9 @@ def sample_pose(session, times):
     return np.clip(pose, *JOINT_LIMITS.T[:, :, None], out=pose)
 
 
-def sample_labels(session, times):
+def sample_labels(
+    session: Session, times: Float64Array
+) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Gesture codes and repetitions of a session, both 0 in rest.
 
     A trial lasts from the first joint's departure to the last one's return.
@@ -382,7 +374,8 @@ def sample_labels(session, times):
     """
     trial = np.searchsorted(session.starts[::2], times, side="right") - 1
     busy = (trial >= 0) & (times < session.stops[1::2][trial])
-    labels = np.where(busy, session.codes[trial], 0)
-    return labels.astype(np.int16), np.where(
-        busy, session.repetitions[trial], 0
-    ).astype(np.int16)
+    labels, repetitions = (
+        np.where(busy, values[trial], 0).astype(np.int16)
+        for values in (session.codes, session.repetitions)
+    )
+    return labels, repetitions

@@ -1,38 +1,27 @@
 """From joint angles to surface EMG: routing, activation, interference, noise."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
 from scipy.signal import lfilter
 
+from ..._typing import Float32Array, Float64Array
+from .._tables import read_table
 from ._gestures import JOINT_LIMITS
 
-# name; angle on the forearm (degrees: 0 radial, 90 dorsal, 180 ulnar, 270 palmar)
-# and depth (0 = under the skin, 1 = at the bone); pull on the thumb's joints
-# (CMC_FE, CMC_AA, MCP, IP); on the fingers (index .. pinky); and, within a
-# finger, on (MCP_AA, MCP, PIP, DIP). Negative pulls serve extension.
-_MUSCLES = (
-    ("FDS index", 285, 0.35, (0, 0, 0, 0), (1, 0.2, 0, 0), (0.1, 0.4, 1, 0.2)),
-    ("FDS middle-ring", 255, 0.30, (0, 0, 0, 0), (0.1, 1, 0.8, 0.2), (0, 0.4, 1, 0.2)),
-    ("FDS pinky", 225, 0.40, (0, 0, 0, 0), (0, 0, 0.3, 1), (0, 0.4, 1, 0.2)),
-    ("FDP index-middle", 275, 0.85, (0, 0, 0, 0), (1, 0.8, 0.1, 0), (0, 0.2, 0.4, 1)),
-    ("FDP ring-pinky", 235, 0.80, (0, 0, 0, 0), (0, 0.2, 1, 1), (0, 0.2, 0.4, 1)),
-    ("FPL", 305, 0.75, (0.3, 0, 0.7, 1), (0, 0, 0, 0), (0, 0, 0, 0)),
-    ("EDC index", 50, 0.30, (0, 0, 0, 0), (1, 0.3, 0, 0), (0, -1, -0.5, -0.3)),
-    ("EDC middle", 70, 0.20, (0, 0, 0, 0), (0.2, 1, 0.4, 0), (0, -1, -0.5, -0.3)),
-    ("EDC ring", 90, 0.20, (0, 0, 0, 0), (0, 0.4, 1, 0.4), (0, -1, -0.5, -0.3)),
-    ("EDM", 110, 0.30, (0, 0, 0, 0), (0, 0, 0.3, 1), (-0.4, -1, -0.4, -0.3)),
-    ("EPL", 35, 0.65, (-0.4, 0, -0.6, -1), (0, 0, 0, 0), (0, 0, 0, 0)),
-    ("APL", 5, 0.55, (-0.6, 0.8, -0.3, 0), (0, 0, 0, 0), (0, 0, 0, 0)),
-    ("FCR", 300, 0.15, (0.1, 0, 0.1, 0), (0.4, 0.3, 0.2, 0.1), (0, 0.3, -0.2, 0)),
-    ("ECR", 15, 0.15, (0, 0, 0, 0), (0.4, 0.4, 0.3, 0.2), (0, 0.3, 0.3, 0.2)),
-)
-MUSCLE_NAMES = tuple(row[0] for row in _MUSCLES)
-MUSCLE_ANGLES = np.deg2rad([row[1] for row in _MUSCLES])
-MUSCLE_DEPTHS = np.array([row[2] for row in _MUSCLES])
+_MUSCLES = read_table(__package__, "muscles.toml")["muscles"]
+MUSCLE_NAMES = tuple(muscle["name"] for muscle in _MUSCLES)
+MUSCLE_ANGLES = np.deg2rad([muscle["angle"] for muscle in _MUSCLES])
+MUSCLE_DEPTHS = np.array([muscle["depth"] for muscle in _MUSCLES])
+# Pulls on the joints of the thumb, then on those of each finger.
 _PULLS = np.stack(
-    [np.concatenate([row[3], np.outer(row[4], row[5]).ravel()]) for row in _MUSCLES]
+    [
+        np.concatenate([m["thumb"], np.outer(m["fingers"], m["joints"]).ravel()])
+        for m in _MUSCLES
+    ]
 )
 MUSCLE_ROUTING = np.hstack([np.maximum(_PULLS, 0), np.maximum(-_PULLS, 0)])
 
@@ -65,18 +54,20 @@ class Forearm:
         Per electrode.
     """
 
-    routing: np.ndarray
-    angles: np.ndarray
-    depths: np.ndarray
-    tonus: np.ndarray
+    routing: Float64Array
+    angles: Float64Array
+    depths: Float64Array
+    tonus: Float64Array
     time_constant: float
     delay: float
     sharpness: float
     rotation: float
-    gains: np.ndarray
+    gains: Float64Array
 
 
-def draw_forearm(n_channels, variability, rng):
+def draw_forearm(
+    n_channels: int, variability: float, rng: np.random.Generator
+) -> Forearm:
     """Draw a person's forearm around the textbook one.
 
     Parameters
@@ -113,7 +104,7 @@ def draw_forearm(n_channels, variability, rng):
     )
 
 
-def don_band(forearm, variability, rng):
+def don_band(forearm: Forearm, variability: float, rng: np.random.Generator) -> Forearm:
     """Put the band on anew: a little turned, its electrodes in other contact.
 
     Parameters
@@ -137,7 +128,7 @@ def don_band(forearm, variability, rng):
     )
 
 
-def joint_demand(pose, rest, sfreq):
+def joint_demand(pose: Float64Array, rest: Float64Array, sfreq: float) -> Float64Array:
     """What the muscles have to do for a pose: hold it, and move it.
 
     Parameters
@@ -163,7 +154,12 @@ def joint_demand(pose, rest, sfreq):
     return np.vstack([flexion, extension])
 
 
-def muscle_drive(demand, routing, tonus, effort=1.0):
+def muscle_drive(
+    demand: Float64Array,
+    routing: Float64Array,
+    tonus: Float64Array,
+    effort: float | Float64Array = 1.0,
+) -> Float64Array:
     """Neural drive of the muscles, saturating at 1.
 
     Parameters
@@ -185,7 +181,9 @@ def muscle_drive(demand, routing, tonus, effort=1.0):
     return -np.expm1(-(effort * (0.6 * routing @ demand) + tonus[:, None]))
 
 
-def activation_dynamics(drive, sfreq, time_constant):
+def activation_dynamics(
+    drive: Float64Array, sfreq: float, time_constant: float
+) -> Float64Array:
     """First-order low-pass from neural drive to muscle activation.
 
     Parameters
@@ -206,7 +204,7 @@ def activation_dynamics(drive, sfreq, time_constant):
     return lfilter([1 - keep], [1, -keep], drive, zi=keep * drive[:, :1])[0]
 
 
-def carrier_band(sfreq):
+def carrier_band(sfreq: float) -> tuple[float, float]:
     """Edges in Hz of the EMG noise carrier at a sampling rate of `sfreq` Hz.
 
     20 to 450 Hz where the rate allows, otherwise up to 90 % of Nyquist and
@@ -216,7 +214,9 @@ def carrier_band(sfreq):
     return min(20.0, high / 4), high
 
 
-def carrier_gain(frequencies, sfreq, depth=0.0):
+def carrier_gain(
+    frequencies: Float64Array, sfreq: float, depth: float = 0.0
+) -> Float64Array:
     """Amplitude spectrum of an interference EMG within its band [1]_.
 
     Parameters
@@ -246,7 +246,9 @@ def carrier_gain(frequencies, sfreq, depth=0.0):
     return np.where((frequencies >= low) & (frequencies <= high), gain, 0)
 
 
-def interference_carrier(n_times, sfreq, depth, rng):
+def interference_carrier(
+    n_times: int, sfreq: float, depth: float, rng: np.random.Generator
+) -> Float32Array:
     """Band-limited Gaussian noise with the spectrum of an EMG, of variance 1.
 
     Parameters
@@ -272,12 +274,17 @@ def interference_carrier(n_times, sfreq, depth, rng):
     return fft.irfft(spectrum * gain.astype(np.float32), n_fft)[:n_times]
 
 
-def electrode_angles(n_channels, rotation=0.0):
+def electrode_angles(n_channels: int, rotation: float = 0.0) -> Float64Array:
     """Angles in radians of `n_channels` electrodes equally spaced on a ring."""
     return rotation + 2 * np.pi * np.arange(n_channels) / n_channels
 
 
-def ring_mixing(electrodes, muscles, depths, sharpness):
+def ring_mixing(
+    electrodes: Float64Array,
+    muscles: Float64Array,
+    depths: Float64Array,
+    sharpness: float,
+) -> Float64Array:
     """How strongly each electrode sees each muscle.
 
     Parameters
@@ -301,7 +308,14 @@ def ring_mixing(electrodes, muscles, depths, sharpness):
     return (1 - 0.7 * depths) * np.exp(kappa * offset)
 
 
-def interference_emg(activation, activation_sfreq, times, sfreq, forearm, rng):
+def interference_emg(
+    activation: Float64Array,
+    activation_sfreq: float,
+    times: Float64Array,
+    sfreq: float,
+    forearm: Forearm,
+    rng: np.random.Generator,
+) -> Float32Array:
     """Surface EMG of active muscles at a ring of electrodes, without noise.
 
     Parameters
@@ -334,7 +348,13 @@ def interference_emg(activation, activation_sfreq, times, sfreq, forearm, rng):
     return (FULL_EFFORT * forearm.gains[:, None] * mixing).astype(np.float32) @ sources
 
 
-def mains_hum(n_channels, times, sfreq, frequency, rng):
+def mains_hum(
+    n_channels: int,
+    times: Float64Array,
+    sfreq: float,
+    frequency: float,
+    rng: np.random.Generator,
+) -> Float32Array:
     """Hum of the mains and its third harmonic, RMS about 1 in each channel.
 
     Parameters
@@ -371,7 +391,9 @@ def mains_hum(n_channels, times, sfreq, frequency, rng):
     return hum
 
 
-def slow_drift(n_channels, times, rng, rate=1.0):
+def slow_drift(
+    n_channels: int, times: Float64Array, rng: np.random.Generator, rate: float = 1.0
+) -> Float32Array:
     """Drift of the baseline below about 1 Hz, RMS about 1, (n_channels, n_times) float32."""
     n_knots = int(np.ceil(times[-1] * rate)) + 2
     knots = np.arange(n_knots) / rate
@@ -379,7 +401,14 @@ def slow_drift(n_channels, times, rng, rate=1.0):
     return np.stack([np.interp(times, knots, row) for row in values]).astype(np.float32)
 
 
-def recording_noise(n_channels, times, sfreq, level, mains_frequency, rng):
+def recording_noise(
+    n_channels: int,
+    times: Float64Array,
+    sfreq: float,
+    level: float,
+    mains_frequency: float | None,
+    rng: np.random.Generator,
+) -> Float32Array:
     """Sensor noise, mains hum and drift.
 
     Parameters

@@ -1,14 +1,20 @@
 """Simulated recordings of people making gestures."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from ..._typing import AnyArray, Float64Array, RandomStateLike
 from ..emg2pose._format import JOINT_NAMES
 from . import _gestures as kinematics
 from . import _muscles as muscles
+from ._gestures import Hand, Session
+from ._muscles import Forearm
 
 CONTROL_SFREQ = 200.0
 
@@ -27,7 +33,9 @@ labels  per EMG sample, 0 = rest, codes into `gesture_names`; a gesture lasts
 """
 
 
-def _person(seed, user, recording, n_channels, variability):
+def _person(
+    seed: int, user: int, recording: int, n_channels: int, variability: float
+) -> tuple[Hand, Forearm]:
     """The hand and the forearm of a user, the band put on anew per recording."""
     rng = generator(seed, user, 0)
     hand = kinematics.draw_hand(variability, rng)
@@ -37,19 +45,27 @@ def _person(seed, user, recording, n_channels, variability):
     )
 
 
-def generator(seed, *key):
+def generator(seed: int, *key: int) -> np.random.Generator:
     """A generator of its own for each thing that is drawn."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _effort(session, times, variability, rng):
+def _effort(
+    session: Session, times: Float64Array, variability: float, rng: np.random.Generator
+) -> Float64Array:
     """How strongly the person grips, (n_times,); new at each trial."""
     middles = (session.stops[1:-1:2] + session.starts[2::2]) / 2
     per_trial = np.exp(0.35 * variability * rng.standard_normal(len(session.codes)))
     return per_trial[np.searchsorted(middles, times)]
 
 
-def activate(session, hand, forearm, variability, rng):
+def activate(
+    session: Session,
+    hand: Hand,
+    forearm: Forearm,
+    variability: float,
+    rng: np.random.Generator,
+) -> Float64Array:
     """Muscle activations at the control rate, (n_muscles, n_control)."""
     times = (
         kinematics.sample_times(session.duration + 0.1, CONTROL_SFREQ) + forearm.delay
@@ -62,8 +78,17 @@ def activate(session, hand, forearm, variability, rng):
 
 
 def _record(
-    hand, forearm, session, rng, *, sfreq, pose_sfreq, noise, mains, variability
-):
+    hand: Hand,
+    forearm: Forearm,
+    session: Session,
+    rng: np.random.Generator,
+    *,
+    sfreq: float,
+    pose_sfreq: float,
+    noise: float,
+    mains: float | None,
+    variability: float,
+) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
     """EMG, pose, labels and repetitions of one session."""
     times = kinematics.sample_times(session.duration, sfreq)
     pose_times = kinematics.sample_times(session.duration, pose_sfreq)
@@ -103,24 +128,24 @@ _COUNT = Interval(Integral, 1, None, closed="left")
     prefer_skip_nested_validation=True,
 )
 def make_gesture_recordings(
-    n_users=6,
-    gestures=None,
+    n_users: int = 6,
+    gestures: int | Sequence[str] | None = None,
     *,
-    n_repetitions=5,
-    n_recordings=1,
-    hold=1.5,
-    rest=1.0,
-    move=0.35,
-    order="shuffled",
-    sfreq=2000.0,
-    pose_sfreq=None,
-    n_channels=16,
-    noise_level=1.0,
-    mains_frequency=50.0,
-    user_variability=1.0,
-    repetition_variability=1.0,
-    random_state=None,
-):
+    n_repetitions: int = 5,
+    n_recordings: int = 1,
+    hold: float = 1.5,
+    rest: float = 1.0,
+    move: float = 0.35,
+    order: str = "shuffled",
+    sfreq: float = 2000.0,
+    pose_sfreq: float | None = None,
+    n_channels: int = 16,
+    noise_level: float = 1.0,
+    mains_frequency: float | None = 50.0,
+    user_variability: float = 1.0,
+    repetition_variability: float = 1.0,
+    random_state: RandomStateLike = None,
+) -> Bunch:
     """Simulate forearm EMG and hand pose of people making gestures.
 
     Joint angles go from rest to a gesture, hold it and return, along

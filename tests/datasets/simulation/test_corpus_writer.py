@@ -23,12 +23,12 @@ from sk_cpep.datasets import (
 from sk_cpep.datasets.emg2pose._format import STAGES
 from sk_cpep.datasets.simulation import _corpus_signals as simulation
 from sk_cpep.datasets.simulation import _corpus_writer as writer
-from sk_cpep.datasets.simulation._muscles import recording_noise
-from sk_cpep.datasets.simulation._stage_gestures import (
-    POSTURES,
+from sk_cpep.datasets.simulation._gestures import (
+    STAGE_ANGLES,
     STAGE_GESTURES,
     STAGE_POSTURES,
 )
+from sk_cpep.datasets.simulation._muscles import recording_noise
 from sk_cpep.evaluation import GESTURE_STAGES
 
 COLUMNS = (
@@ -367,15 +367,15 @@ def test_every_stage_has_postures_of_its_own():
     assert tuple(STAGE_GESTURES) == STAGES
     for names in STAGE_GESTURES.values():
         assert 3 <= len(names) == len(set(names)) <= 5
-        assert set(names) <= set(POSTURES)
+        assert set(names) <= set(STAGE_POSTURES)
     mixes = list(map(frozenset, STAGE_GESTURES.values()))
     assert len(set(mixes)) == 29
     # Stages share gestures, as real ones do, but never most of them.
     shared = [len(a & b) / min(len(a), len(b)) for a in mixes for b in mixes if a != b]
     assert max(shared) <= 3 / 4
     used = frozenset().union(*mixes)
-    assert used >= set(list(POSTURES)[18:])
-    apart = np.abs(STAGE_POSTURES[:, None] - STAGE_POSTURES).max(axis=-1)
+    assert used >= set(list(STAGE_POSTURES)[18:])
+    apart = np.abs(STAGE_ANGLES[:, None] - STAGE_ANGLES).max(axis=-1)
     assert apart[~np.eye(len(apart), dtype=bool)].min() > np.deg2rad(10)
 
 

@@ -147,11 +147,11 @@ def test_wrong_parameters_are_named(changes, message):
 
 def test_gesture_table_is_anatomical():
     low, high = kinematics.JOINT_LIMITS.T
-    for postures in (kinematics.GESTURE_POSTURES, kinematics.REST_POSTURE):
+    for postures in (kinematics.GESTURE_ANGLES, kinematics.REST_POSTURE):
         assert (postures >= low).all()
         assert (postures <= high).all()
     between = np.abs(
-        kinematics.GESTURE_POSTURES[:, None] - kinematics.GESTURE_POSTURES
+        kinematics.GESTURE_ANGLES[:, None] - kinematics.GESTURE_ANGLES
     ).max(-1)
     assert between[~np.eye(len(between), dtype=bool)].min() > np.deg2rad(15)
 
@@ -201,7 +201,7 @@ def test_minimum_jerk_against_its_conditions():
 
 def test_muscles_respond_to_the_right_movement():
     rest = kinematics.REST_POSTURE
-    postures = dict(zip(kinematics.GESTURES, kinematics.GESTURE_POSTURES))
+    postures = dict(zip(kinematics.GESTURES, kinematics.GESTURE_ANGLES))
     levels = {}
     for name in ("fist", "open", "thumbs_up"):
         pose = np.repeat(postures[name][:, None], 5, axis=1)
