@@ -4,7 +4,7 @@
 # Both make the virtual environment they need, once, with the tested versions. Beside:
 #     make test-oldest    the same with the oldest versions that are allowed
 #     make test-gpu       what a GPU must give, on a machine that has one
-#     make lint           the style of the code
+#     make lint           the style of the code, and its types
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,6 +33,7 @@ test-gpu: $(VENV)/.with-test
 lint: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean:
 	rm -rf $(VENV) $(OLDEST)

@@ -21,9 +21,8 @@ OURS = {
     "distributed_jobs",
     "sk_cpep",
     "lazy_windows",
-    "own_networks",
     "small_estimators",
-    "small_networks",
+    "small_objectives",
     "tests",
 }
 

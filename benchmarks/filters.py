@@ -132,15 +132,12 @@ def agreement(filters, n_channels=4, n_times=10 * EDGE, seed=0):
 def main(argv=None):
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.filters")
-    parser.add_argument("--windows", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a recording")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--hour", type=float, default=3600.0, help="seconds of the long recording"
-    )
-    parser.add_argument(
-        "--json", type=table_file, metavar="FILE", help="write the figures there too"
-    )
+    add = parser.add_argument
+    add("--windows", type=int, default=512)
+    add("--seconds", type=float, default=60.0, help="of a recording")
+    add("--repeats", type=int, default=5)
+    add("--hour", type=float, default=3600.0, help="seconds of the long recording")
+    add("--json", type=table_file, metavar="FILE", help="write the figures there too")
     args = parser.parse_args(argv)
     finish(measure(args), args.json)
 

@@ -65,13 +65,10 @@ def cut(emg, labels):
 def main(argv=None):
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.windows")
-    parser.add_argument(
-        "--seconds", type=float, default=3600.0, help="of the recording"
-    )
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--json", type=table_file, metavar="FILE", help="write the figures there too"
-    )
+    add = parser.add_argument
+    add("--seconds", type=float, default=3600.0, help="of the recording")
+    add("--repeats", type=int, default=3)
+    add("--json", type=table_file, metavar="FILE", help="write the figures there too")
     args = parser.parse_args(argv)
     finish(measure(args), args.json)
 

@@ -1,17 +1,65 @@
 """Contrastive Pose-EMG Pre-training (CPEP) as scikit-learn estimators."""
 
+import logging
+from typing import TYPE_CHECKING
+
+from ._lazy import attach
 from ._version import __version__
-from .encoders import (
-    CPEP,
-    MAE,
-    EMG2Pose,
-    ModuleEncoder,
-    NeuroPose,
-    PoseT,
-    VEMG2Pose,
-)
-from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
-from .zero_shot import ZeroShotClassifier
+
+if TYPE_CHECKING:
+    from . import datasets as datasets
+    from . import encoders as encoders
+    from . import evaluation as evaluation
+    from . import nn as nn
+    from . import plotting as plotting
+    from . import preprocessing as preprocessing
+    from . import training as training
+    from . import zero_shot as zero_shot
+    from ._show_versions import show_versions
+    from .encoders import (
+        CPEP,
+        MAE,
+        EMG2Pose,
+        ModuleEncoder,
+        NeuroPose,
+        PoseT,
+        VEMG2Pose,
+    )
+    from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
+    from .zero_shot import ZeroShotClassifier
+else:
+    __getattr__, __dir__ = attach(
+        __name__,
+        {
+            "_show_versions": ["show_versions"],
+            "encoders": [
+                "CPEP",
+                "MAE",
+                "EMG2Pose",
+                "ModuleEncoder",
+                "NeuroPose",
+                "PoseT",
+                "VEMG2Pose",
+            ],
+            "preprocessing": [
+                "BandpassNotch",
+                "InstanceNorm",
+                "Windower",
+                "make_windows",
+            ],
+            "zero_shot": ["ZeroShotClassifier"],
+        },
+        submodules=[
+            "datasets",
+            "encoders",
+            "evaluation",
+            "nn",
+            "plotting",
+            "preprocessing",
+            "training",
+            "zero_shot",
+        ],
+    )
 
 __all__ = [
     "CPEP",
@@ -27,4 +75,8 @@ __all__ = [
     "ZeroShotClassifier",
     "__version__",
     "make_windows",
+    "show_versions",
 ]
+
+# Events are told to whoever listens to the logger "sk_cpep"; nobody does by default.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,9 +1,17 @@
 """A fit that happens as a whole, or not at all."""
 
+from collections.abc import Callable
 from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+Self_ = TypeVar("Self_")
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 
 
-def all_or_nothing(method):
+def all_or_nothing(
+    method: Callable[Concatenate[Self_, Given], Returned],
+) -> Callable[Concatenate[Self_, Given], Returned]:
     """Let a method that raises anything leave its object as it was before.
 
     What the object held is put back as it was, not copied: the method may replace it,
@@ -20,7 +28,7 @@ def all_or_nothing(method):
     """
 
     @wraps(method)
-    def whole(self, *args, **kwargs):
+    def whole(self: Self_, /, *args: Given.args, **kwargs: Given.kwargs) -> Returned:
         before = vars(self).copy()
         try:
             return method(self, *args, **kwargs)

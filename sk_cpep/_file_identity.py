@@ -1,10 +1,13 @@
 """Which file is which: whether it was replaced, and whether two names are of one."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from ._typing import PathLike
 
-def stamp(path):
+
+def stamp(path: PathLike) -> tuple[int, int, int] | None:
     """What changes when a file is written or replaced, its time put back or not.
 
     Parameters
@@ -24,7 +27,7 @@ def stamp(path):
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def refuse_inputs(output, name, inputs):
+def refuse_inputs(output: PathLike, name: str, inputs: Mapping[str, PathLike]) -> None:
     """Refuse an output that is an input, or would lie in one.
 
     Parameters
@@ -57,12 +60,12 @@ def refuse_inputs(output, name, inputs):
             )
 
 
-def lies_in(path, folder):
+def lies_in(path: PathLike, folder: PathLike) -> bool:
     """Whether a path, there or not, is somewhere in a folder."""
     return any(is_same(parent, folder) for parent in Path(path).resolve().parents)
 
 
-def is_same(path, other):
+def is_same(path: PathLike, other: PathLike) -> bool:
     """Whether two paths, there or not, are of one file or folder."""
     try:
         return os.path.samefile(path, other)

@@ -1,17 +1,23 @@
 """What an id is: people, recordings, sessions and groups, told apart in one way."""
 
-from collections.abc import Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, date
 from numbers import Complex, Number, Real
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ._typing import AnyArray
+
+IdsLike: TypeAlias = ArrayLike | Set[Any]
 
 NUMBERS, TEXT, MISSING = "numbers", "text", "missing values"
 DATES, ZONED = "dates", "dates with a time zone"
 _INT64 = np.iinfo(np.int64)
 
 
-def read_ids(values, name):
+def read_ids(values: IdsLike, name: str) -> AnyArray:
     """Ids in a form in which they are equal if, and only if, their values are.
 
     Parameters
@@ -38,7 +44,7 @@ def read_ids(values, name):
     return read_alike({name: values})[0]
 
 
-def read_alike(named):
+def read_alike(named: Mapping[str, IdsLike]) -> list[AnyArray]:
     """Ids that are compared with each other, each as of :func:`read_ids`.
 
     Parameters
@@ -55,9 +61,10 @@ def read_alike(named):
     ValueError
         As of :func:`read_ids`, and if some are numbers and others text or dates.
     """
-    columns = {name: as_column(values, name) for name, values in named.items()}
-    read = {name: _read(column, name) for name, column in columns.items()}
-    first = {}
+    read = {
+        name: _read(as_column(values, name), name) for name, values in named.items()
+    }
+    first: dict[str, tuple[str, Any]] = {}
     for name, (kind, ids) in read.items():
         if kind is not None:
             first.setdefault(kind, (name, ids[0]))
@@ -70,25 +77,25 @@ def read_alike(named):
     return [ids for _, ids in read.values()]
 
 
-def as_column(values, name):
+def as_column(values: IdsLike, name: str) -> AnyArray:
     """Values of whatever type as an array of shape (n,), none of them changed."""
-    values = _as_array(values)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
+    column = _as_array(values)
+    if column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
+    if column.ndim != 1:
         raise ValueError(
             f"{name} must be a 1-D array or a list, with one entry each; got "
-            f"{'a single value' if values.ndim == 0 else f'the shape {values.shape}'}."
+            f"{'a single value' if column.ndim == 0 else f'the shape {column.shape}'}."
         )
-    return values
+    return column
 
 
-def kinds_of(column):
+def kinds_of(column: AnyArray) -> list[str]:
     """Kind of each value: numbers, text, dates, missing values, or what type it is."""
     return [read_value(value)[0] for value in column]
 
 
-def refuse_several_kinds(values, name):
+def refuse_several_kinds(values: IdsLike, name: str) -> None:
     """Raise if labels are numbers and text, or missing; all else is left to others."""
     column = _as_array(values)
     if column.ndim == 1 and column.dtype.kind in "OT":
@@ -97,7 +104,9 @@ def refuse_several_kinds(values, name):
         refuse_mixture(kinds, column, name, "labels")
 
 
-def refuse_mixture(kinds, column, name, what):
+def refuse_mixture(
+    kinds: Sequence[str], column: AnyArray, name: str, what: str
+) -> None:
     """Raise if values are of several of the kinds that ids may have."""
     first = {kind: kinds.index(kind) for kind in dict.fromkeys(kinds) if kind in _BUILD}
     if len(first) > 1:
@@ -107,7 +116,7 @@ def refuse_mixture(kinds, column, name, what):
         )
 
 
-def refuse_missing(missing, column, name):
+def refuse_missing(missing: ArrayLike, column: AnyArray, name: str) -> None:
     """Raise if there are missing values, which a mask tells."""
     n_missing = np.count_nonzero(missing)
     if n_missing:
@@ -119,7 +128,7 @@ def refuse_missing(missing, column, name):
         )
 
 
-def read_value(value):
+def read_value(value: Any) -> tuple[str, Any]:
     """Kind of one value, and the value in plain Python (dates in numpy's type)."""
     if isinstance(value, np.ndarray) and value.size == 1:  # a cell of MATLAB
         value = value.reshape(-1)[0]
@@ -140,12 +149,13 @@ def read_value(value):
     return f"of type {type(value).__name__}", value
 
 
-def _as_array(values):
+def _as_array(values: Any) -> AnyArray:
+    """Values as an array, masked ones as None, and without a change of any type."""
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
-        values = _filled(list(values.data.ravel()), object).reshape(mask.shape)
-        values[mask] = None
-        return values
+        filled = _filled(list(values.data.ravel()), object).reshape(mask.shape)
+        filled[mask] = None
+        return filled
     if isinstance(getattr(values, "dtype", None), np.dtype):
         return np.asarray(values)
     if isinstance(values, Set):
@@ -154,7 +164,7 @@ def _as_array(values):
     return np.asarray(values, dtype=object)
 
 
-def _read(column, name):
+def _read(column: AnyArray, name: str) -> tuple[str | None, AnyArray]:
     """Kind of the ids, None where there are none, and the ids."""
     if not len(column):
         return None, np.empty(0, dtype=object)
@@ -169,7 +179,8 @@ def _read(column, name):
     return _read_objects(column, name)
 
 
-def _read_objects(column, name):
+def _read_objects(column: AnyArray, name: str) -> tuple[str, AnyArray]:
+    """Kind of the ids, and the ids, of values that are looked at one by one."""
     kinds, ids = zip(*map(read_value, column))
     refuse_missing([kind == MISSING for kind in kinds], column, name)
     refuse_mixture(kinds, column, name, "ids")
@@ -182,19 +193,21 @@ def _read_objects(column, name):
     return kinds[0], _BUILD[kinds[0]](ids)
 
 
-def _are_int64(column):
+def _are_int64(column: AnyArray) -> bool:
     """Whether floats are whole numbers that int64 holds."""
     column = column.astype(np.float64)
-    return np.all((column == np.floor(column)) & (np.abs(column) < 2.0**63))
+    return bool(np.all((column == np.floor(column)) & (np.abs(column) < 2.0**63)))
 
 
-def _is_missing(value):
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT, NA or masked."""
     if value is None or value is np.ma.masked or type(value).__name__ == "NAType":
         return True
     return isinstance(value, (Number, date, np.generic)) and bool(value != value)
 
 
-def _read_number(value):
+def _read_number(value: Any) -> Any:
+    """A number as an int or a float, where one of them holds it exactly."""
     try:
         whole = int(value)
     except OverflowError:
@@ -204,7 +217,8 @@ def _read_number(value):
     return float(value) if float(value) == value else value
 
 
-def _read_date(value):
+def _read_date(value: Any) -> tuple[str, Any]:
+    """Kind of a date, and the date in nanoseconds (UTC), where these hold it."""
     kind = DATES
     if getattr(value, "tzinfo", None) is not None:
         kind, value = ZONED, value.astimezone(UTC).replace(tzinfo=None)
@@ -217,7 +231,7 @@ def _read_date(value):
     return kind, exact if exact.astype(value.dtype) == value else value
 
 
-def _as_numbers(values):
+def _as_numbers(values: Any) -> AnyArray:
     """int64 where all are whole and fit, else objects."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind != "u" or values.max() <= _INT64.max:
@@ -227,12 +241,13 @@ def _as_numbers(values):
     return _filled(values, np.int64 if fit else object)
 
 
-def _as_text(values):
+def _as_text(values: Sequence[str]) -> AnyArray:
     """Text in numpy's type, except where that would take a NUL at the end for its own."""
     return _filled(values, object if any(v.endswith("\0") for v in values) else str)
 
 
-def _filled(values, dtype):
+def _filled(values: Sequence[Any], dtype: type) -> AnyArray:
+    """An array of shape (n,), whatever the values themselves hold."""
     if dtype is not object:
         return np.array(values, dtype=dtype)
     out = np.empty(len(values), dtype=object)
@@ -240,10 +255,15 @@ def _filled(values, dtype):
     return out
 
 
-_BUILD = {NUMBERS: _as_numbers, TEXT: _as_text, DATES: np.array, ZONED: np.array}
+_BUILD: dict[str, Callable[[Any], AnyArray]] = {
+    NUMBERS: _as_numbers,
+    TEXT: _as_text,
+    DATES: np.array,
+    ZONED: np.array,
+}
 
 
-def _show(value):
+def _show(value: Any) -> str:
     """A value as Python writes it, without the name of numpy's type."""
     if isinstance(value, np.datetime64):
         return str(value)

@@ -6,10 +6,11 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("run", "state", "epochs", "loss", "data", "begun")
+COLUMNS = ("run", "state", "epochs", "loss", "MB", "data", "last written (UTC)")
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Run:
         """Its row of the table."""
         loss = self.history[-1]["train_loss"] if self.history else None
         facts = self.about["facts"]
+        files = [path.stat() for path in self.folder.iterdir()]
+        last = max(file.st_mtime for file in files)
         shapes = [
             str(facts[name]).partition(")")[0].removeprefix("of shape (")
             for name in ("X", "P")
@@ -54,8 +57,9 @@ class Run:
             self.state,
             f"{self.n_epochs}/{self.about['max_epochs']}",
             "" if loss is None else f"{loss:.4g}",
+            f"{sum(file.st_size for file in files) / 1e6:.1f}",
             "; ".join(shapes).replace(", ", " x "),
-            self.about["begun"],
+            datetime.fromtimestamp(last, UTC).isoformat(" ", "seconds")[:19],
         )
 
 
@@ -170,10 +174,8 @@ def prune(runs: Sequence[Run], is_agreed: bool) -> None:
         print("There is nothing to remove.")
         return
     print_table([COLUMNS, *(run.row for run in runs)])
-    if not is_agreed and input(f"Remove {len(runs)}? [y/N] ").lower() not in (
-        "y",
-        "yes",
-    ):
+    question = f"Remove {len(runs)}, though a process may be training them? [y/N] "
+    if not is_agreed and input(question).lower() not in ("y", "yes"):
         print("Nothing was removed.")
         return
     for run in runs:

@@ -4,11 +4,15 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
 
 _STALE_SECONDS = 3600
 
 
-def replace_file(path, data, previous=None):
+def replace_file(
+    path: Path, data: bytes | memoryview, previous: Path | None = None
+) -> None:
     """Write a file so that a crash leaves the earlier one or the new one.
 
     Parameters
@@ -40,12 +44,12 @@ def replace_file(path, data, previous=None):
     sync_folder(path.parent)
 
 
-def _draft_of(path):
+def _draft_of(path: Path) -> Path:
     """A name beside a file that no other process, on any machine, uses."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-def keep_as(path, previous):
+def keep_as(path: Path, previous: Path) -> None:
     """Give a file another name too; where there are no links, instead of its own."""
     link = _draft_of(previous)
     try:
@@ -59,7 +63,7 @@ def keep_as(path, previous):
         link.unlink(missing_ok=True)  # left where both were names of one file already
 
 
-def check_writable(folder):
+def check_writable(folder: Path) -> None:
     """Find out whether a folder takes files; raise the OSError if it does not."""
     probe = _draft_of(folder / "probe")
     try:
@@ -70,7 +74,7 @@ def check_writable(folder):
         probe.unlink(missing_ok=True)
 
 
-def remove_stale_drafts(folder):
+def remove_stale_drafts(folder: Path) -> None:
     """Remove what processes that were killed while they wrote have left behind."""
     for draft in folder.glob(".*.tmp"):
         with suppress(OSError):
@@ -78,13 +82,13 @@ def remove_stale_drafts(folder):
                 draft.unlink()
 
 
-def sync(file):
+def sync(file: IO[Any]) -> None:
     """Have what was written to an open file put on disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
-def sync_folder(folder):
+def sync_folder(folder: Path) -> None:
     """Have the names of a folder put on disk, where the system can."""
     if os.name != "posix":
         return

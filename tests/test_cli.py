@@ -1,8 +1,10 @@
 """The command line: pack, and how it says what went wrong."""
 
+import logging
+
 import pytest
 
-from sk_cpep import _cli
+from sk_cpep import datasets
 from sk_cpep._cli import main
 from sk_cpep.datasets import (
     load_pack,
@@ -11,6 +13,7 @@ from sk_cpep.datasets import (
     write_emg2pose_corpus,
 )
 from sk_cpep.preprocessing import BandpassNotch
+from sk_cpep.training import LaunchError
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,58 @@ def test_control_c(pack, monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_cli, "pack_emg2pose", interrupt)
+    monkeypatch.setattr(datasets, "pack_emg2pose", interrupt)
     assert pack() == 130
-    said = "sk_cpep: interrupted; the same command goes on from here\n"
+    said = "sk_cpep: interrupted; the same command resumes it\n"
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    "options, n_lines", [([], 0), (["--log", "warning"], 1), (["--log", "info"], 2)]
+)
+def test_log(monkeypatch, capsys, options, n_lines):
+    def pack_emg2pose(*args, **options):
+        logging.getLogger("sk_cpep.datasets").info("event")
+        logging.getLogger("sk_cpep.datasets").warning("event")
+        logging.getLogger("another").info("event")
+        raise ValueError("the end")
+
+    monkeypatch.setattr(datasets, "pack_emg2pose", pack_emg2pose)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
+    monkeypatch.setattr(logging.getLogger("sk_cpep"), "level", logging.NOTSET)
+    assert main([*options, "pack", "root", "out"]) == 2
+    *logged, end = capsys.readouterr().err.splitlines()
+    assert end == "sk_cpep: the end"
+    assert len(logged) == n_lines
+    assert all(line.endswith(" sk_cpep.datasets: event") for line in logged)
+
+
+def test_nobody_is_told_of_events_by_default(capsys):
+    logging.getLogger("sk_cpep").warning("event")
+    assert "event" not in capsys.readouterr().err
+
+
+def test_errors_of_the_program_are_not_hidden(monkeypatch, capsys):
+    def fails(*args, **options):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(datasets, "pack_emg2pose", fails)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main(["pack", "root", "out"])
+
+
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (MemoryError("9 GiB"), "out of memory: 9 GiB"),
+        (RuntimeError("can't allocate memory: 9"), "out of memory: can't allocate"),
+        (LaunchError("Process 1 failed."), "Process 1 failed."),
+    ],
+)
+def test_failures_of_the_machine_are_one_line(monkeypatch, capsys, error, message):
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr(datasets, "pack_emg2pose", fails)
+    assert main(["pack", "root", "out"]) == 2
+    assert capsys.readouterr().err.startswith(f"sk_cpep: {message}")

@@ -17,7 +17,7 @@ from sk_cpep import CPEP, MAE, InstanceNorm
 from sk_cpep._cli import main
 from sk_cpep.datasets import load_pack, pack_emg2pose, write_emg2pose_corpus
 from sk_cpep.fit import _windows
-from sk_cpep.fit._cli import EXAMPLE
+from sk_cpep.fit._arguments import EXAMPLE
 from sk_cpep.fit._config import read_config
 
 SIZES = """

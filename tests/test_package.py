@@ -32,6 +32,7 @@ USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 EVERYWHERE = {
     "sk_cpep._file_identity",
     "sk_cpep._ids",
+    "sk_cpep._lazy",
     "sk_cpep._typing",
     "sk_cpep._version",
     "sk_cpep._whole_file",
@@ -151,6 +152,7 @@ def test_core_requirements():
         "scipy",
         "skorch",
         "torch",
+        "tqdm",
     }
 
 
@@ -204,11 +206,12 @@ def documented_parameters(doc):
     return {name.strip(" *") for head in heads for name in head.split(",")}
 
 
-def test_importing_is_light_and_silent():
+def test_importing_is_silent():
     code = (
         "import sys, h5py, joblib, skorch, torch, tqdm\n"  # may say what they like
         "print('ours', file=sys.stderr)\n"
-        "import sk_cpep, sk_cpep.datasets, sk_cpep.evaluation\n"
+        "from sk_cpep import *\n"
+        "import sk_cpep.datasets, sk_cpep.evaluation\n"
         "extras = {'matplotlib', 'pytest', 'sk_cpep.plotting', 'sk_cpep.demo'}\n"
         "print(sorted(extras & set(sys.modules)))"
     )
@@ -217,3 +220,23 @@ def test_importing_is_light_and_silent():
     )
     assert run.stdout.strip() == "[]"
     assert run.stderr.rpartition("ours\n")[2] == ""
+
+
+def test_lazy_names():
+    rooms = {name.partition(".")[2] for name in PUBLIC} - {""}
+    assert set(dir(sk_cpep)) == {*sk_cpep.__all__, *rooms}
+    for name in rooms:
+        assert getattr(sk_cpep, name) is importlib.import_module(f"sk_cpep.{name}")
+    for name in set(sk_cpep.__all__) - {"__version__", "show_versions"}:
+        home = sys.modules[getattr(sk_cpep, name).__module__]
+        assert getattr(sk_cpep, name) is getattr(home, name)
+    with pytest.raises(AttributeError, match="'sk_cpep' has no attribute 'CEPP'"):
+        sk_cpep.CEPP  # noqa: B018
+    with pytest.raises(ImportError, match="CEPP"):
+        from sk_cpep import CEPP  # noqa: F401
+
+
+@needs_installation
+def test_console_script():
+    (script,) = metadata.entry_points(group="console_scripts", name="sk-cpep")
+    assert script.load() is importlib.import_module("sk_cpep._cli").main

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from sk_cpep.demo._config import NINAPRO as DEMO_NINAPRO
-from sk_cpep.demo._config import SIMULATED as DEMO_SIMULATED
-from sk_cpep.demo._config import DemoConfig
+from sk_cpep.demo import NINAPRO as DEMO_NINAPRO
+from sk_cpep.demo import SIMULATED as DEMO_SIMULATED
+from sk_cpep.demo import DemoConfig
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from sk_cpep.datasets import load_ninapro_db1, load_pack, pack_emg2pose
-from sk_cpep.demo._folds import fold_users
-from sk_cpep.demo._run import cut_demo_windows, split_people
-from sk_cpep.demo._windows import WindowSet
-from sk_cpep.evaluation import paper_splits, recording_moments, zero_shot_gallery
+from sk_cpep.evaluation import (
+    GestureWindows,
+    cut_gesture_windows,
+    fold_users,
+    paper_splits,
+    recording_moments,
+    split_gestures,
+    zero_shot_gallery,
+)
 from sk_cpep.fit import normalised
 from sk_cpep.preprocessing import BandpassNotch
 
@@ -29,16 +34,16 @@ class Fold:
     ----------
     name : str
 
-    pretrain : WindowSet
+    pretrain : GestureWindows
         Windows of all training stages.
 
-    train, test : dict of WindowSet
+    train, test : dict of GestureWindows
         Windows to learn names from, and to name, of each gesture set.
 
     galleries : dict of list of Gallery
         What zero-shot classification looks poses up in, for each gesture set.
 
-    poses : dict of WindowSet
+    poses : dict of GestureWindows
         Windows whose pose is predicted, by kind of generalisation.
 
     sfreq, pose_sfreq : float
@@ -49,7 +54,7 @@ class Fold:
     """
 
     name: str
-    pretrain: WindowSet
+    pretrain: GestureWindows
     train: dict
     test: dict
     galleries: dict
@@ -67,14 +72,14 @@ class Gallery:
     ----------
     name : str
 
-    windows : WindowSet
+    windows : GestureWindows
 
     settings : dict
         `exclude` and `allow_shared_users`, where queries' people are in it.
     """
 
     name: str
-    windows: WindowSet
+    windows: GestureWindows
     settings: dict = field(default_factory=dict)
 
 
@@ -105,7 +110,7 @@ def load_folds(kind, args, config):
 def ninapro_folds(args, config):
     """Ninapro DB1: folds of people; those who tune are tested on by ``tune`` only."""
     recordings = load_ninapro_db1(args.data)
-    pretraining, named = cut_demo_windows(recordings, config.windows)
+    pretraining, named = cut_gesture_windows(recordings, **config.windows.windowing)
     known = np.unique(recordings.users)
     tuning = [user for user in config.tuning_users if user in known]
     if args.people == "tune":
@@ -119,7 +124,9 @@ def ninapro_folds(args, config):
         )
     rates = (recordings.sfreq, recordings.pose_sfreq)
     folds = [
-        ninapro_fold(split_people(pretraining, named, config.windows, users), *rates)
+        ninapro_fold(
+            split_gestures(pretraining, named, users, config.windows.unseen), *rates
+        )
         for users in held_out
     ]
     samples = [len(emg[0]) for emg in recordings.emg]
@@ -144,10 +151,10 @@ def ninapro_fold(data, sfreq, pose_sfreq):
             Gallery("training", data.train[kind]),
             Gallery("corpus", corpus, settings),
         ]
-    held_out = ", ".join(map(str, data.test_users))
+    held_out = ", ".join(map(str, data.held_out))
     return Fold(
-        name="held-out-" + "-".join(map(str, data.test_users)) if held_out else "",
-        pretrain=data.pretraining,
+        name="held-out-" + "-".join(map(str, data.held_out)) if held_out else "",
+        pretrain=data.pretrain,
         train=data.train,
         test=data.test,
         galleries=galleries,
@@ -164,7 +171,9 @@ def ninapro_fold(data, sfreq, pose_sfreq):
 def concatenate(sets):
     """Window sets as one."""
     names = ("X", "P", "y", "users", "windows")
-    return WindowSet(*(np.concatenate([getattr(s, n) for s in sets]) for n in names))
+    return GestureWindows(
+        *(np.concatenate([getattr(s, n) for s in sets]) for n in names)
+    )
 
 
 def emg2pose_folds(args, config):
@@ -174,7 +183,7 @@ def emg2pose_folds(args, config):
     sets = paper_splits(
         *columns, sessions=corpus.sessions, n_tuning_users=config.n_tuning_users
     )
-    windows = WindowSet(
+    windows = GestureWindows(
         *prepare(corpus, config), corpus.stages, corpus.users, corpus.windows
     )
     tested = sets.eval if args.people == "eval" else sets.tune

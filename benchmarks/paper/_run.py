@@ -7,8 +7,9 @@ from sklearn.utils import gen_batches
 import sk_cpep.encoders
 from sk_cpep.encoders import CPEP, MAE
 from sk_cpep.evaluation import (
+    Method,
     converged,
-    linear_probe,
+    evaluate_methods,
     mean_pose,
     pose_regression,
     zero_shot,
@@ -187,16 +188,9 @@ class Cell:
 
     def _probes(self, embed, modality):
         """Linear probes of both gesture sets."""
-        records = []
-        for kind in GESTURE_SETS:
-            train, test = (
-                (embed(getattr(windows, modality)), windows.y, windows.users)
-                for windows in (self.fold.train[kind], self.fold.test[kind])
-            )
-            records.append(
-                linear_probe(None, train, test, C=self.config.probe_C, gestures=kind)
-            )
-        return records
+        method = Method(probe=lambda _, windows: embed(getattr(windows, modality)))
+        methods = {"precomputed": method}
+        return evaluate_methods(self.fold, {}, methods, C=self.config.probe_C)
 
     def _zero_shots(self, embed, embed_pose, modality):
         """Zero-shot of both gesture sets, in each gallery."""

@@ -1,9 +1,14 @@
 """Runs of valid samples, and the windows that fit into them."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._typing import IntArray
 
 
-def valid_runs(valid):
+def valid_runs(valid: ArrayLike) -> NDArray[np.int64]:
     """Runs of True.
 
     Parameters
@@ -20,7 +25,9 @@ def valid_runs(valid):
     return np.stack([starts, stops], axis=1).astype(np.int64)
 
 
-def window_starts(runs, size, stride, reference=False):
+def window_starts(
+    runs: IntArray, size: int, stride: int, reference: bool = False
+) -> NDArray[np.int64]:
     """First samples of the windows that lie within a run.
 
     Each run is cut on its own, from its first sample on.
@@ -47,10 +54,13 @@ def window_starts(runs, size, stride, reference=False):
     usable = np.diff(runs, axis=1)[:, 0] - (2 if reference else 0)
     counts = np.maximum(0, (usable - size) // stride + 1)
     order = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(runs[:, 0], counts) + order * stride
+    starts: NDArray[np.int64] = np.repeat(runs[:, 0], counts) + order * stride
+    return starts
 
 
-def lost_windows(runs, n_times, size, stride):
+def lost_windows(
+    runs: IntArray, n_times: int, size: int, stride: int
+) -> tuple[int, int]:
     """How many windows of the plain grid hold a sample outside the runs.
 
     Parameters

@@ -8,39 +8,10 @@ from pathlib import Path
 from .._file_identity import is_same
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
-from ..evaluation import merge_records
+from ..evaluation import cut_gesture_windows, fold_users, merge_records, split_gestures
 from ._config import NINAPRO, SIMULATED
-from ._folds import fold_users
 from ._report import format_table, save_pictures, save_records, set_aside
-from ._run import choose_test_users, cut_demo_windows, run_demo, split_people
-
-
-def add_demo_arguments(parser):
-    """The arguments of ``python -m sk_cpep demo``."""
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        help="folder of Ninapro DB1 files (S1_A1_E1.mat, ...); without it, people are "
-        "simulated",
-    )
-    parser.add_argument(
-        "--test-subjects",
-        nargs="+",
-        type=int,
-        metavar="N",
-        help="people held out (default: everyone once, in folds of people)",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        default="demo_results",
-        help="where pictures and results.json go (default: %(default)s)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="default: %(default)s")
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress bars, the table only"
-    )
+from ._run import choose_test_users, run_demo
 
 
 def run_demo_command(args):
@@ -66,13 +37,13 @@ def run_demo_command(args):
     else:
         folds = [args.test_subjects]
     folds = [choose_test_users(recordings.users, config, users) for users in folds]
-    windows = cut_demo_windows(recordings, config)
+    windows = cut_gesture_windows(recordings, **config.windowing)
     out = make_folder(args.out)
     runs = []
     for number, users in enumerate(folds, start=1):
         if len(folds) > 1:
             say(f"\nFold {number} of {len(folds)}")
-        data = split_people(*windows, config, users)
+        data = split_gestures(*windows, users, config.unseen)
         say(describe(data))
         result = run_demo(
             data,
@@ -115,10 +86,10 @@ def make_folder(path):
 
 def describe(data):
     """One line a stage: how many windows, of whom."""
-    people = len(set(data.pretraining.users.tolist()))
+    people = len(set(data.pretrain.users.tolist()))
     lines = [
-        f"{len(data.pretraining)} windows of {people} people to pre-train and align on; "
-        f"held out: {', '.join(map(str, data.test_users))}"
+        f"{len(data.pretrain)} windows of {people} people to pre-train and align on; "
+        f"held out: {', '.join(map(str, data.held_out))}"
     ]
     for name, test in data.test.items():
         gestures = sorted(set(test.y.tolist()))

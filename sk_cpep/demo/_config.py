@@ -1,6 +1,7 @@
 """What the demo does on each kind of data: fixed configurations."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,27 @@ class DemoConfig:
     probe_stride: float
     purity: float
     movement: float
-    unseen: tuple
+    unseen: tuple[str, ...]
     n_test_users: int
-    simulation: dict = field(default_factory=dict)
+    simulation: dict[str, Any] = field(default_factory=dict)
     onset: bool = False
     n_folds: int = 1
-    filter: dict | None = None
+    filter: dict[str, Any] | None = None
     envelope: float | None = None
-    emg_encoder: dict = field(default_factory=dict)
-    pose_encoder: dict = field(default_factory=dict)
-    alignment: dict = field(default_factory=dict)
+    emg_encoder: dict[str, Any] = field(default_factory=dict)
+    pose_encoder: dict[str, Any] = field(default_factory=dict)
+    alignment: dict[str, Any] = field(default_factory=dict)
     probe_embedding: str = "encoder"
     probe_C: float = 0.03
     n_neighbors: int = 10
+
+    @property
+    def windowing(self) -> dict[str, Any]:
+        """Parameters of :func:`~sk_cpep.evaluation.cut_gesture_windows`."""
+        names = (
+            "window stride probe_stride purity movement onset unseen filter envelope"
+        )
+        return {name: getattr(self, name) for name in names.split()}
 
 
 _SMALL = {"d_model": 64, "n_layers": 2, "n_decoder_layers": 1, "mlp_ratio": 2.0}

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from .. import evaluation
-from ._run import GESTURE_SETS
 
+_GESTURE_SETS = ("in_distribution", "unseen")
 _COLUMNS = [
     (protocol, gestures)
     for protocol in ("linear_probe", "zero_shot")
-    for gestures in GESTURE_SETS
+    for gestures in _GESTURE_SETS
 ]
 
 
@@ -67,7 +67,7 @@ def save_pictures(data, result, recordings, folder):
 
     Parameters
     ----------
-    data : DemoData
+    data : GestureFold
 
     result : DemoResult
 
@@ -143,7 +143,7 @@ def draw_confusion(data, result, recordings):
     from sklearn.metrics import ConfusionMatrixDisplay
 
     figure, axes = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
-    for ax, name in zip(axes, GESTURE_SETS):
+    for ax, name in zip(axes, _GESTURE_SETS):
         record = next(
             r
             for r in result.records

@@ -1,41 +1,34 @@
 """The demo itself: pre-train, align, evaluate on people held out."""
 
-from copy import copy
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from .._ids import read_alike, read_ids
+from .._typing import AnyArray
 from ..encoders import CPEP, MAE
-from ..evaluation import linear_probe, zero_shot
+from ..evaluation import (
+    GestureFold,
+    GestureWindows,
+    Method,
+    cut_gesture_windows,
+    evaluate_methods,
+    fit_estimators,
+    split_gestures,
+)
 from ..zero_shot import ZeroShotClassifier
-from ._windows import begins_in_rest, cut, label_share, prepare
+from ._config import DemoConfig
 
-GESTURE_SETS = ("in_distribution", "unseen")
-
-
-@dataclass
-class DemoData:
-    """The windows of each stage.
-
-    Parameters
-    ----------
-    pretraining : WindowSet
-        Training people, movement, not a sample of an unseen gesture.
-
-    train, test : dict of WindowSet
-        Windows of one gesture each, of training people and of people held out, for
-        "in_distribution" and "unseen" gestures.
-
-    test_users : list of int
-        People held out.
-    """
-
-    pretraining: object
-    train: dict
-    test: dict
-    test_users: list
+EMG_MAE, POSE_MAE, ALIGNED = (
+    "1/4 Pre-training the EMG encoder: rebuild hidden patches",
+    "2/4 Pre-training the pose encoder: rebuild hidden patches",
+    "3/4 Aligning EMG with pose",
+)
 
 
 @dataclass
@@ -48,19 +41,23 @@ class DemoResult:
         One per method, protocol and gesture set.
 
     emg_mae, pose_mae : MAE
+
     cpep : CPEP
+
     zero_shot : dict of ZeroShotClassifier
         One per gesture set, its gallery the training people's poses.
     """
 
-    records: list
-    emg_mae: object
-    pose_mae: object
-    cpep: object
-    zero_shot: dict
+    records: list[dict[str, Any]]
+    emg_mae: MAE
+    pose_mae: MAE
+    cpep: CPEP
+    zero_shot: dict[str, ZeroShotClassifier]
 
 
-def make_demo_data(recordings, config, test_users=None):
+def make_demo_data(
+    recordings: Any, config: DemoConfig, test_users: Any = None
+) -> GestureFold:
     """Windows of every stage.
 
     Parameters
@@ -73,57 +70,13 @@ def make_demo_data(recordings, config, test_users=None):
     test_users : sequence of int, default=None
         People held out. None is the last `config.n_test_users`, or half of the
         people where they are few.
-
-    Returns
-    -------
-    data : DemoData
     """
     held_out = choose_test_users(recordings.users, config, test_users)
-    return split_people(*cut_demo_windows(recordings, config), config, held_out)
+    windows = cut_gesture_windows(recordings, **config.windowing)
+    return split_gestures(*windows, held_out, config.unseen)
 
 
-def cut_demo_windows(recordings, config):
-    """Windows of everyone: those to pre-train on, and those to name."""
-    names = list(recordings.gesture_names)
-    unseen = [names.index(name) for name in config.unseen]
-    emg, pose = prepare(recordings, config)
-
-    every = cut(emg, pose, recordings, config, config.stride)
-    moving = label_share(recordings.labels, every.windows, range(1, len(names)))
-    keep = moving >= config.movement
-    keep &= label_share(recordings.labels, every.windows, unseen) == 0
-
-    probe = cut(emg, pose, recordings, config, config.probe_stride)
-    probe = probe.select(
-        (probe.windows["purity"] >= config.purity) & (probe.y > 0)  # 0 is rest
-    )
-    if config.onset:
-        probe = probe.select(begins_in_rest(recordings.labels, probe.windows))
-    probe.y = np.array(names)[probe.y]
-    return every.select(keep), probe
-
-
-def split_people(pretraining, probe, config, held_out):
-    """Windows of every stage, the people in `held_out` only to test on."""
-    users, pretraining_users, held_out = read_alike(
-        {
-            "users": probe.users,
-            "users to pre-train on": pretraining.users,
-            "held_out": held_out,
-        }
-    )
-    tested = np.isin(users, held_out)
-    is_unseen = np.isin(probe.y, config.unseen)
-    gestures = dict(zip(GESTURE_SETS, (~is_unseen, is_unseen)))
-    return DemoData(
-        pretraining.select(~np.isin(pretraining_users, held_out)),
-        {k: probe.select(~tested & rows) for k, rows in gestures.items()},
-        {k: probe.select(tested & rows) for k, rows in gestures.items()},
-        np.unique(held_out).tolist(),
-    )
-
-
-def choose_test_users(users, config, test_users):
+def choose_test_users(users: Any, config: DemoConfig, test_users: Any) -> AnyArray:
     """People held out, checked against those there are."""
     known = np.unique(read_ids(users, "users"))
     if len(known) < 2:
@@ -144,13 +97,19 @@ def choose_test_users(users, config, test_users):
 
 
 def run_demo(
-    data, config, *, random_state=0, verbose=1, device="auto", say=lambda text: None
-):
+    data: GestureFold,
+    config: DemoConfig,
+    *,
+    random_state: int = 0,
+    verbose: int = 1,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda text: None,
+) -> DemoResult:
     """Pre-train both encoders, align them, and evaluate.
 
     Parameters
     ----------
-    data : DemoData
+    data : GestureFold
 
     config : DemoConfig
 
@@ -163,81 +122,72 @@ def run_demo(
 
     say : callable
         Called with a line of text before each step.
-
-    Returns
-    -------
-    result : DemoResult
     """
     common = {"random_state": random_state, "verbose": verbose, "device": device}
-    stage = data.pretraining
-    say("1/4 Pre-training the EMG encoder: rebuild hidden patches")
-    emg_mae = MAE(**config.emg_encoder, **common).fit(stage.X)
-    say("2/4 Pre-training the pose encoder: rebuild hidden patches")
-    pose_mae = MAE(**config.pose_encoder, **common).fit(stage.P)
-    say("3/4 Aligning EMG with pose")
-    cpep = CPEP(
-        FrozenEstimator(emg_mae),
-        FrozenEstimator(pose_mae),
-        **config.alignment,
-        **common,
-    )
-    cpep.fit(stage.X, stage.P, groups=stage.users)
+    estimators = demo_estimators(config, common)
+    fitted = fit_estimators(estimators, data.pretrain, say=say)
     say("4/4 Naming the gestures of people held out")
+    records = evaluate_methods(
+        data,
+        fitted,
+        demo_methods(config.probe_embedding),
+        C=config.probe_C,
+        n_neighbors=config.n_neighbors,
+    )
     galleries = {
-        k: ZeroShotClassifier(cpep, config.n_neighbors).fit(train.P, train.y)
-        for k, train in data.train.items()
+        gestures: ZeroShotClassifier(fitted[ALIGNED], config.n_neighbors).fit(
+            train.P, train.y
+        )
+        for gestures, train in data.train.items()
     }
-    records = evaluate(data, config, emg_mae, pose_mae, cpep, galleries)
-    return DemoResult(records, emg_mae, pose_mae, cpep, galleries)
+    return DemoResult(records, *fitted.values(), galleries)
 
 
-def evaluate(data, config, emg_mae, pose_mae, cpep, galleries):
-    """Records of every method and protocol."""
-    probed = copy(cpep).set_params(embedding=config.probe_embedding)
-    emg_methods = {
-        "Amplitude features": amplitude_features,
-        "EMG-MAE": emg_mae.transform,
-        "CPEP": probed.transform,
+def demo_estimators(config: DemoConfig, common: Mapping[str, Any]) -> dict[str, Any]:
+    """The three stages, each by what is said before it."""
+
+    def fit_cpep(windows: GestureWindows, fitted: Mapping[str, Any]) -> CPEP:
+        starts = (FrozenEstimator(fitted[name]) for name in (EMG_MAE, POSE_MAE))
+        cpep = CPEP(*starts, **config.alignment, **common)
+        return cpep.fit(windows.X, windows.P, groups=windows.users)
+
+    return {
+        EMG_MAE: lambda w, _: MAE(**config.emg_encoder, **common).fit(w.X),
+        POSE_MAE: lambda w, _: MAE(**config.pose_encoder, **common).fit(w.P),
+        ALIGNED: fit_cpep,
     }
-    records = []
-    for name in GESTURE_SETS:
-        sets = data.train[name], data.test[name]
-        for method, embed in emg_methods.items():
-            records.append(probe_record(method, embed, "X", sets, name, config))
-        queries = cpep.transform(sets[1].X)
-        gallery = galleries[name].gallery_embeddings_
-        records.append(zero_shot_record("CPEP", queries, gallery, sets, name, config))
-        upper = "Pose-MAE (upper bound)"
-        records.append(probe_record(upper, pose_mae.transform, "P", sets, name, config))
-        queries = cpep.transform_pose(sets[1].P)
-        records.append(zero_shot_record(upper, queries, gallery, sets, name, config))
-    return records
 
 
-def amplitude_features(X):
+def demo_methods(probe_embedding: str) -> dict[str, Method]:
+    """What the demo compares; `probe_embedding` of CPEP is read by the probe."""
+
+    def probe_cpep(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        cpep = fitted[ALIGNED]
+        embedding = cpep.embedding
+        try:
+            return cpep.set_params(embedding=probe_embedding).transform(windows.X)
+        finally:
+            cpep.set_params(embedding=embedding)
+
+    def embed_pose(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        return fitted[ALIGNED].transform_pose(windows.P)
+
+    return {
+        "Amplitude features": Method(probe=lambda _, w: amplitude_features(w.X)),
+        "EMG-MAE": Method(probe=lambda f, w: f[EMG_MAE].transform(w.X)),
+        "CPEP": Method(
+            probe=probe_cpep,
+            query=lambda f, w: f[ALIGNED].transform(w.X),
+            gallery=embed_pose,
+        ),
+        "Pose-MAE (upper bound)": Method(
+            probe=lambda f, w: f[POSE_MAE].transform(w.P),
+            query=embed_pose,
+            gallery=embed_pose,
+        ),
+    }
+
+
+def amplitude_features(X: AnyArray) -> AnyArray:
     """Mean of every channel's envelope over the window: (n, C, T) to (n, C)."""
     return X.mean(axis=2)
-
-
-def probe_record(method, embed, modality, sets, gestures, config):
-    """A linear probe on embeddings of EMG ("X") or pose ("P")."""
-    train, test = (
-        (embed(getattr(windows, modality)), windows.y, windows.users)
-        for windows in sets
-    )
-    return linear_probe(
-        None, train, test, C=config.probe_C, method=method, gestures=gestures
-    )
-
-
-def zero_shot_record(method, queries, gallery, sets, gestures, config):
-    """Zero-shot of embedded queries among the training people's embedded poses."""
-    train, test = sets
-    return zero_shot(
-        None,
-        (gallery, train.y, train.users),
-        (queries, test.y, test.users),
-        n_neighbors=config.n_neighbors,
-        method=method,
-        gestures=gestures,
-    )

@@ -308,7 +308,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         with seeded(rng.randint(2**31)) as generator:
             self._start_alignment(given, generator)
             self.fit_identity_ = identity.with_facts(**self._starting_points(given))
-            plan.processes.check_same("CPEP.fit", self.fit_identity_.facts)
+            plan.processes.check_same("CPEP.fit", dict(self.fit_identity_.facts))
             run = FitRun(self, plan, self.fit_identity_, stage="alignment")
             self.history_["alignment"] = self._align(run, X, P, rng, task, **rows)
         self.temperature_ = 1 / self.module_.scale.item()

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from .._file_identity import stamp
+from .._typing import PathLike
 from .._version import __version__
 from .._whole_file import check_writable, remove_stale_drafts, replace_file
 from ..training import (
@@ -36,8 +37,10 @@ logger = logging.getLogger("sk_cpep")
 CURRENT, PREVIOUS, FITTED = "checkpoint.pt", "previous.pt", "fitted.pt"
 ABOUT = "run.json"
 
+State: TypeAlias = dict[str, Any]
 
-class FitRun(Checkpoint):
+
+class FitRun:
     """The training of one network.
 
     With a `run_dir`, it has a folder there, which is named after its identity. A
@@ -71,7 +74,7 @@ class FitRun(Checkpoint):
     ) -> None:
         self.identity = identity
         self.plan = plan
-        self.folder: Path | None = None
+        self.folder: RunFolder | None = None
         if estimator.run_dir is None:
             return
         if estimator.random_state is None:
@@ -81,13 +84,8 @@ class FitRun(Checkpoint):
                 UserWarning,
                 stacklevel=3,
             )
-        self.stage = stage or type(estimator).__name__.lower()
-        name = f"{self.stage}-{identity.digest[:16]}"
-        self.folder = Path(estimator.run_dir, name)
-        with plan.processes.together():
-            if plan.processes.is_main:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                check_writable(self.folder)
+        stage = stage or type(estimator).__name__.lower()
+        self.folder = RunFolder(estimator.run_dir, stage, plan, identity)
 
     def train(
         self,
@@ -118,36 +116,68 @@ class FitRun(Checkpoint):
         history : list of dict
             One an epoch.
         """
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             return train(objective, read_arrays(), self.plan, rng=rng, **options)
         with one_fit_at_a_time():  # another thread may be training just this
-            fitted, self._saved = self._find()
+            fitted = folder.find()
             if fitted is not None:
-                logger.info("%s: taken from %s", self.identity, self.folder)
                 objective.load_state_dict(fitted["weights"])
                 objective.eval()
                 rng.set_state(unpack_generator(fitted["random"]))
                 return fitted["history"]
-            self.has_ended = self._saved is not None and self._saved["has_ended"]
-            arrays = read_arrays()
             history = train(
-                objective, arrays, self.plan, rng=rng, checkpoint=self, **options
+                objective,
+                read_arrays(),
+                self.plan,
+                rng=rng,
+                checkpoint=folder,
+                **options,
             )
-            with self.plan.processes.together():
-                if self.plan.processes.is_main:
-                    self._end(objective, history, rng)
+            folder.end(objective, history, rng)
             return history
 
-    def _find(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """The state in which a run ended or was left here, None without one."""
-        found = None, None
-        processes = self.plan.processes
-        with processes.together():
-            if processes.is_main:
-                found = self._look()
-        return processes.broadcast(found)
 
-    def _look(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+class RunFolder(Checkpoint):
+    """The folder of a run: what it is, its last epochs, and what came of it.
+
+    Parameters
+    ----------
+    run_dir : path-like
+        Folder of all runs.
+
+    stage : str
+
+    plan : TrainingPlan
+
+    identity : FitIdentity
+    """
+
+    def __init__(
+        self, run_dir: PathLike, stage: str, plan: TrainingPlan, identity: FitIdentity
+    ) -> None:
+        self.stage = stage
+        self.plan = plan
+        self.processes = plan.processes
+        self.identity = identity
+        self.folder = Path(run_dir, f"{stage}-{identity.digest[:16]}")
+        with self.processes.together():
+            if self.processes.is_main:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                check_writable(self.folder)
+
+    def find(self) -> State | None:
+        """The state in which the run ended; else prepare to resume it or to begin."""
+        found: tuple[State | None, State | None] = None, None
+        with self.processes.together():
+            if self.processes.is_main:
+                found = self._look()
+        fitted, self._saved = self.processes.broadcast(found)
+        self.has_ended = self._saved is not None and self._saved["has_ended"]
+        return fitted
+
+    def _look(self) -> tuple[State | None, State | None]:
+        """The state in which a run ended, and that in which it was left."""
         remove_stale_drafts(self.folder)
         self._seen = stamp(self.folder / CURRENT)
         self._is_current_whole = True
@@ -157,6 +187,7 @@ class FitRun(Checkpoint):
             fitted = None
             warn(f"{error}: the fit is trained anew, or from its last checkpoint.")
         if fitted is not None:
+            logger.info("%s: taken from %s", self.identity, self.folder)
             return fitted, None
         saved = self._read_last() or self._read_shorter()
         if saved is None:
@@ -169,7 +200,7 @@ class FitRun(Checkpoint):
         self._describe()
         return None, saved
 
-    def _read_last(self) -> dict[str, Any] | None:
+    def _read_last(self) -> State | None:
         """The last checkpoint that can be read, None where there is no file."""
         damaged = []
         for path in (self.folder / CURRENT, self.folder / PREVIOUS):
@@ -192,7 +223,7 @@ class FitRun(Checkpoint):
             )
         return None
 
-    def _read_shorter(self) -> dict[str, Any] | None:
+    def _read_shorter(self) -> State | None:
         """The checkpoint of the longest run of fewer epochs of the same training."""
         best = None
         if self.identity.lineage is None:
@@ -265,7 +296,7 @@ class FitRun(Checkpoint):
         OSError
             If it cannot be written; what was left before is still there then.
         """
-        if not self.plan.processes.is_main or self._is_behind(net, has_ended):
+        if not self.processes.is_main or self._is_behind(net, has_ended):
             return
         state = {
             "identity": dict(self.identity.facts),
@@ -293,26 +324,26 @@ class FitRun(Checkpoint):
         n_epochs, n_others = len(net.history), len(other["history"])
         return n_others > n_epochs or (n_others == n_epochs and not has_ended)
 
-    def _end(
+    def end(
         self,
         objective: torch.nn.Module,
         history: list[dict[str, Any]],
         rng: np.random.RandomState,
     ) -> None:
         """Leave weights and history; the checkpoint stays if a longer fit can use it."""
-        fitted = {
-            "identity": dict(self.identity.facts),
-            "weights": dict(objective.state_dict()),
-            "history": history,
-            "random": pack_generator(rng),
-        }
-        write_state(self.folder / FITTED, fitted)
-        self._describe(
-            ended=now_in_words(), history=history[-1:], n_epochs=len(history)
-        )
-        (self.folder / PREVIOUS).unlink(missing_ok=True)
-        if self.identity.lineage is None:
-            (self.folder / CURRENT).unlink(missing_ok=True)
+        with self.processes.together():
+            if self.processes.is_main:
+                fitted = {
+                    "identity": dict(self.identity.facts),
+                    "weights": dict(objective.state_dict()),
+                    "history": history,
+                    "random": pack_generator(rng),
+                }
+                write_state(self.folder / FITTED, fitted)
+                self._describe(ended=now_in_words(), n_epochs=len(history))
+                (self.folder / PREVIOUS).unlink(missing_ok=True)
+                if self.identity.lineage is None:
+                    (self.folder / CURRENT).unlink(missing_ok=True)
 
 
 def warn(message: str) -> None:
@@ -325,7 +356,7 @@ def now_in_words() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def read_run(path: Path, identity: FitIdentity | None = None) -> dict[str, Any] | None:
+def read_run(path: Path, identity: FitIdentity | None = None) -> State | None:
     """The state in a file of a run; None where there is no file.
 
     Raises
@@ -352,7 +383,7 @@ def read_run(path: Path, identity: FitIdentity | None = None) -> dict[str, Any] 
     return state
 
 
-def read_about(path: Path) -> dict[str, Any] | None:
+def read_about(path: Path) -> State | None:
     """What a run says of itself; None where it cannot be read."""
     try:
         about = json.loads(path.read_text())

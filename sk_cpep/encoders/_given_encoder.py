@@ -123,5 +123,5 @@ class GivenEncoder:
     def start(self, encoder: nn.Module) -> None:
         """Give a new encoder the weights to start from, unless they are random."""
         if self.init == "pretrained":
-            fitted = encoder_of(self.estimator, *self.sizes)
+            fitted: Any = encoder_of(self.estimator, *self.sizes)
             load_weights(encoder, weights_of(fitted))

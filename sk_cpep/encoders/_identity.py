@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -209,7 +209,7 @@ def identify(
 
 def parameter_facts(estimator: Any) -> dict[str, Any]:
     """The parameters that a result depends on by their value or content."""
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, value in estimator.get_params(deep=False).items():
         influence = INFLUENCE.get(name, VALUE)
         if name == "callbacks":
@@ -217,7 +217,7 @@ def parameter_facts(estimator: Any) -> dict[str, Any]:
                 plain_value(callback) for callback in value or () if acts(callback)
             ]
         elif name == "hand_model" and value is not None and Path(value).is_file():
-            facts[name] = digest_of([Path(value).read_bytes()])
+            facts[name] = digest_of([np.frombuffer(Path(value).read_bytes(), np.uint8)])
         elif name != "random_state" and influence in (VALUE, CONTENT):
             facts[name] = plain_value(value)
     return facts
@@ -244,7 +244,7 @@ def plain_value(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, Callable) and hasattr(value, "__qualname__"):
+    if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     content = content_digest(value)
@@ -301,7 +301,7 @@ def source_digest(array: Any) -> str | None:
     if is_in_memory(array):
         return None
     if isinstance(array, np.memmap):
-        return digest_of([repr(stamp(array.filename)).encode()])
+        return digest_of([repr(stamp(array.filename or ""))])
     if hasattr(array, "fingerprint"):
         return str(array.fingerprint())[:16]
     return content_digest(array)
@@ -316,8 +316,8 @@ def groups_fact(groups: Any) -> str | None:
 
 
 def digest_of(arrays: Iterable[Any]) -> str:
-    """SHA-256 of the bytes of arrays, one after the other; 16 digits of it."""
+    """SHA-256 of the content of arrays, one after the other; 16 digits of it."""
     total = hashlib.sha256()
     for array in arrays:
-        total.update(array if isinstance(array, bytes) else np.ascontiguousarray(array))
+        total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()[:16]

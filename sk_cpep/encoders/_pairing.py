@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from ..preprocessing._origin import Origin
-from ..preprocessing._paired import TOLERANCE
+from ..preprocessing._tracks import TOLERANCE
 
 
 def check_recordings(emg: Origin, pose: Origin) -> None:

@@ -2,20 +2,25 @@
 
 import hashlib
 import warnings
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from .._typing import AnyArray
 from .._version import __version__
 from ..training import new_module
 
+Module = TypeVar("Module", bound=torch.nn.Module)
 
-def weights_of(module):
+
+def weights_of(module: torch.nn.Module) -> dict[str, AnyArray]:
     """A module's weights and buffers as float32 arrays in main memory."""
     return {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
 
 
-def load_weights(module, weights):
+def load_weights(module: Module, weights: Mapping[str, AnyArray]) -> Module:
     """Fill a new module with weights and set it to evaluation mode."""
     module.load_state_dict(
         {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}
@@ -23,13 +28,13 @@ def load_weights(module, weights):
     return module.eval()
 
 
-def weights_digest(module):
+def weights_digest(module: torch.nn.Module | dict[str, AnyArray]) -> str:
     """SHA-256 of the weights and buffers of a module, or of weights by name."""
     weights = module if isinstance(module, dict) else weights_of(module)
     total = hashlib.sha256()
     for name, value in weights.items():
         total.update(f"{name} {value.dtype.str} {value.shape}".encode())
-        total.update(np.ascontiguousarray(value))
+        total.update(np.ascontiguousarray(value).data)
     return total.hexdigest()
 
 
@@ -40,14 +45,19 @@ class PickledWeightsMixin:
     other than `module_`.
     """
 
-    def __getstate__(self):
-        state = dict(super().__getstate__())
+    module_: Any
+
+    def _build_module(self) -> Any:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         if "module_" in state:
             weights = state["module_"] = weights_of(state["module_"])
             state["_weights_digest"] = weights_digest(weights)
         return state | {"_sk_cpep_version": __version__}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         version = state.pop("_sk_cpep_version", "unknown")
         weights = state.pop("module_", None)
@@ -57,7 +67,7 @@ class PickledWeightsMixin:
                 f"The weights of this {type(self).__name__} are not as they were "
                 "pickled: its file is damaged. Bring back an intact copy."
             )
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
         if version != __version__:
             warnings.warn(
                 f"This {type(self).__name__} was pickled by sk_cpep {version}, and is "

@@ -97,7 +97,7 @@ class PoseRegressor(
         loss = self._loss()
         task = fit_task(self, self.max_epochs)
         with seeded(rng.randint(2**31)) as generator:
-            module = new_module(self._build_module, generator)
+            module: Any = new_module(self._build_module, generator)
             self.history_ = run.train(
                 PoseRegression(module, loss, self._augmentation()),
                 lambda: [X, P],

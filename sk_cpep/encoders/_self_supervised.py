@@ -88,7 +88,7 @@ class SelfSupervised(EncoderMixin, CosineTraining):
         end_task(task, self)
         return self
 
-    def _build(self) -> tuple[nn.Module, nn.Module | None]:
+    def _build(self) -> tuple[nn.Module, Any]:
         """Make the network, and what it is trained to do."""
         module = self._build_module()
         return module, self._make_objective(module)

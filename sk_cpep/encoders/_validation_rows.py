@@ -82,7 +82,7 @@ def held_out_rows(
     n_windows = np.cumsum(np.bincount(members)[order])
     n_valid = max(
         round(len(names) * plan.validation_fraction),
-        1 + np.searchsorted(n_windows, plan.smallest_batch),
+        1 + int(np.searchsorted(n_windows, plan.smallest_batch)),
     )
     if n_valid >= len(names):
         raise ValueError(

@@ -1,9 +1,17 @@
 """The paper's protocols: linear probe, zero-shot, and what keeps them honest."""
 
 from ._convergence import converged, embedding_spread
+from ._folds import GestureFold, fold_users, split_gestures
 from ._galleries import recording_moments, zero_shot_gallery
+from ._gesture_windows import GestureWindows, cut_gesture_windows
 from ._guard import check_disjoint
 from ._intervals import bootstrap_interval, paired_difference
+from ._methods import (
+    Method,
+    cross_validate_gestures,
+    evaluate_methods,
+    fit_estimators,
+)
 from ._metrics import (
     macro_accuracy,
     per_class_recall,
@@ -19,12 +27,20 @@ from ._tables import format_markdown, to_frame
 
 __all__ = [
     "GESTURE_STAGES",
+    "GestureFold",
+    "GestureWindows",
+    "Method",
     "angular_error",
     "bootstrap_interval",
     "check_disjoint",
     "check_splits",
     "converged",
+    "cross_validate_gestures",
+    "cut_gesture_windows",
     "embedding_spread",
+    "evaluate_methods",
+    "fit_estimators",
+    "fold_users",
     "format_markdown",
     "landmark_distance",
     "linear_probe",
@@ -40,6 +56,7 @@ __all__ = [
     "published",
     "recording_moments",
     "save_records",
+    "split_gestures",
     "summarise_people",
     "to_frame",
     "zero_shot",

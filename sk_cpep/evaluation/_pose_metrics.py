@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from .._ids import read_ids
-from ..datasets._emg2pose_format import FINGER_JOINTS, JOINT_GROUPS, JOINT_NAMES
+from ..datasets.emg2pose._format import FINGER_JOINTS, JOINT_GROUPS, JOINT_NAMES
 from ._guard import check_disjoint
 from ._metrics import summarise_people
 

@@ -3,72 +3,22 @@
 import argparse
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import joblib
 
 from .._file_identity import is_same, lies_in, refuse_inputs
 from .._whole_file import replace_file
-from ..training import resolve_device, resolve_processes
-from ._config import read_config
-from ._windows import load_windows
-
-EXAMPLE = """
-[data]
-pack = "packed"            # a folder that python -m sk_cpep pack made; and, as in
-split = "train"            # load_pack: size, stride, users, stages, sides, ...
-normalise = "channel"      # each channel of a window to mean 0, SD 1; or "window"
-# groups = "users"         # batches of one person each
-# validation_groups = "recordings"  # what early_stopping sets aside whole, or "users"
-# or .npy files of windows (n_windows, n_channels, n_times):
-# emg = "emg.npy"
-# pose = "pose.npy"
-# groups = "users.npy"
-# validation_groups = "recordings.npy"
-
-[cpep]                     # the parameters of CPEP
-max_epochs = 100
-random_state = 0
-
-[cpep.emg_encoder]         # those of its MAEs, or fitted = "mae.joblib"
-max_epochs = 100
-
-[cpep.pose_encoder]
-max_epochs = 100
-
-# or, instead of [cpep], one autoencoder:
-# [mae]
-# modality = "emg"         # or "pose"
-
-[output]
-model = "cpep.joblib"      # for joblib.load
-# overwrite = true
-run_dir = "runs"           # a fit that is interrupted is resumed from here, and
-                           # random_state is 0 where it is not given
-"""
+from ..encoders import CPEP
+from ..training import SingleProcess, resolve_device, resolve_processes
+from ._config import FitConfig, read_config
+from ._windows import FitWindows, load_windows
 
 
-def add_fit_arguments(parser):
-    """The arguments of ``python -m sk_cpep fit``."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = (
-        "an example of a file:\n" + EXAMPLE + "\nSeveral GPUs: accelerate launch -m "
-        "sk_cpep fit CONFIG (extra: distributed)."
-    )
-    parser.add_argument(
-        "config",
-        metavar="CONFIG",
-        help="TOML file: [data], [cpep] or [mae], [output]; paths in it are relative "
-        "to its folder. What fitted = names is unpickled, which runs code that is in "
-        "it: name only files that you trust",
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="no progress bars, the result only"
-    )
-
-
-def run_fit_command(args):
+def run_fit_command(args: argparse.Namespace) -> int:
     """Fit what the file describes, keep it, and say what came of it."""
     started = time.perf_counter()
     config = read_config(args.config, verbose=0 if args.quiet else 1)
@@ -76,7 +26,11 @@ def run_fit_command(args):
     if estimator.run_dir is not None:
         args.interrupted = "interrupted; the same command resumes it"
     processes = resolve_processes(resolve_device(estimator.device))
-    say = print_now if processes.is_main else say_nothing
+
+    def say(line: str) -> None:
+        if processes.is_main:
+            print(line, flush=True)
+
     with processes.together():
         if processes.is_main:
             check_output(config)
@@ -86,27 +40,20 @@ def run_fit_command(args):
     fit_windows(config, windows)
     with processes.together():
         if processes.is_main:
-            replace_file(config.model, dumped(estimator))
+            model = BytesIO()
+            joblib.dump(estimator, model)
+            replace_file(config.model, model.getvalue())
     histories = estimator.history_
-    if config.modality is not None:
-        histories = {config.modality: histories}
+    if not isinstance(histories, dict):
+        histories = {config.modalities[0]: histories}
     for name, history in histories.items():
-        say(describe_history(name, history, first_of(windows).shape[0]))
+        say(describe_history(name, history, windows.n_windows))
     say(f"{config.model}; {time.perf_counter() - started:.0f} s")
     processes.close()
     return 0
 
 
-def print_now(line):
-    """Print a line at once."""
-    print(line, flush=True)
-
-
-def say_nothing(line):
-    """Print nothing: another process does."""
-
-
-def check_output(config):
+def check_output(config: FitConfig) -> None:
     """Find out whether the model can be written before it is learned."""
     path, folder = config.model, config.estimator.run_dir
     refuse_inputs(path, "[output] model", config.inputs)
@@ -125,7 +72,7 @@ def check_output(config):
         file.write(b"0")
 
 
-def check_run_dir(folder, config):
+def check_run_dir(folder: Path, config: FitConfig) -> None:
     """Refuse a folder of runs that holds what is not theirs, or is no folder."""
     key = "[output] run_dir"
     refuse_inputs(folder, key, config.inputs)
@@ -138,53 +85,34 @@ def check_run_dir(folder, config):
         )
 
 
-def is_of_runs(path, folder):
+def is_of_runs(path: Path, folder: Path) -> bool:
     """Whether a path is a folder of runs, holds it, or lies in one of its runs."""
     if is_same(path, folder) or lies_in(folder, path):
         return True
     return lies_in(path, folder) and not is_same(path.parent, folder)
 
 
-def fit_windows(config, windows):
+def fit_windows(config: FitConfig, windows: FitWindows) -> None:
     """Fit the estimator."""
+    estimator, arrays = config.estimator, windows.arrays
     groups = windows.groups, windows.validation_groups
-    if config.modality is None:
-        config.estimator.fit(windows.emg, windows.pose, *groups)
+    if isinstance(estimator, CPEP):
+        estimator.fit(arrays["emg"], arrays["pose"], *groups)
     else:
-        config.estimator.fit(windows[config.modality], None, *groups)
+        estimator.fit(arrays[config.modalities[0]], None, *groups)
 
 
-def dumped(estimator):
-    """A fitted estimator as joblib writes it."""
-    buffer = BytesIO()
-    joblib.dump(estimator, buffer)
-    return buffer.getvalue()
-
-
-def first_of(windows):
-    """EMG, or the pose where there is none."""
-    return windows.pose if windows.emg is None else windows.emg
-
-
-def describe_fit(config, windows, processes):
-    """What is about to be fitted, in lines.
-
-    Parameters
-    ----------
-    config : FitConfig
-
-    windows : Bunch
-        Of :func:`load_windows`.
-
-    processes : SingleProcess
-    """
+def describe_fit(
+    config: FitConfig, windows: FitWindows, processes: SingleProcess
+) -> str:
+    """What is about to be fitted, in lines."""
     estimator = config.estimator
-    names = ["emg", "pose"] if config.modality is None else [config.modality]
     shapes = [
-        f"{name} {' x '.join(map(str, windows[name].shape[1:]))}" for name in names
+        f"{name} {' x '.join(map(str, windows.arrays[name].shape[1:]))}"
+        for name in config.modalities
     ]
     lines = [
-        f"{type(estimator).__name__} on {first_of(windows).shape[0]} windows of "
+        f"{type(estimator).__name__} on {windows.n_windows} windows of "
         f"{windows.name} ({', '.join(shapes)})",
         f"{estimator.batch_size} windows a step, on {processes.device}",
     ]
@@ -195,19 +123,10 @@ def describe_fit(config, windows, processes):
     return "\n".join(lines)
 
 
-def describe_history(name, history, n_windows):
-    """How a stage of training went, in a line.
-
-    Parameters
-    ----------
-    name : str
-
-    history : list of dict
-        An epoch each; none, if the stage was not trained.
-
-    n_windows : int
-        Windows an epoch.
-    """
+def describe_history(
+    name: str, history: Sequence[Mapping[str, Any]], n_windows: int
+) -> str:
+    """How a stage of training went, in a line; `n_windows` were seen in each epoch."""
     if not history:
         return f"{name}: not trained"
     seconds = sum(epoch["seconds"] for epoch in history)

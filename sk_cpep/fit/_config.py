@@ -2,9 +2,11 @@
 
 import os
 import tomllib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import joblib
 from sklearn.frozen import FrozenEstimator
@@ -13,18 +15,23 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from .._typing import PathLike
 from ..datasets import load_pack
 from ..encoders import CPEP, MAE
 
-_PATH = [str, os.PathLike]
+Table: TypeAlias = Mapping[str, Any]
+Constraints: TypeAlias = Mapping[str, list[Any]]
+Kind = TypeVar("Kind", CPEP, MAE)
+
+_PATH: list[Any] = [str, os.PathLike]
 _NORMALISE = {"normalise": [StrOptions({"channel", "window"})]}
-_PACK = load_pack._skl_parameter_constraints | {
+_PACK: Constraints = vars(load_pack)["_skl_parameter_constraints"] | {
     "groups": [StrOptions({"users"})],
     "validation_groups": [StrOptions({"recordings", "users"})],
     **_NORMALISE,
 }
-_GROUPS = ("groups", "validation_groups")
-_FILES = dict.fromkeys(("emg", "pose", *_GROUPS), _PATH) | _NORMALISE
+_FILES = ("emg", "pose", "groups", "validation_groups")
+_ARRAYS = dict.fromkeys(_FILES, _PATH) | _NORMALISE
 _OUTPUT = {"model": _PATH, "overwrite": ["boolean"], "run_dir": _PATH}
 # Of [output], or nothing that a file can hold.
 _NOT_IN_A_FILE = {"callbacks", "run_dir", "pose_transformer"}
@@ -44,8 +51,8 @@ class FitConfig:
 
     estimator : CPEP or MAE
 
-    modality : {"emg", "pose"} or None
-        What an MAE is fitted to.
+    modalities : tuple of {"emg", "pose"}
+        What the estimator is fitted to: one of them for an MAE, else both.
 
     model : pathlib.Path
         File of the fitted estimator.
@@ -57,15 +64,15 @@ class FitConfig:
         What is read, by the keys that say so: files and folders.
     """
 
-    data: dict
+    data: Table
     estimator: CPEP | MAE
-    modality: str | None
+    modalities: tuple[str, ...]
     model: Path
     overwrite: bool
-    inputs: dict
+    inputs: dict[str, str]
 
 
-def read_config(path, *, verbose=1):
+def read_config(path: PathLike, *, verbose: int = 1) -> FitConfig:
     """Read a file, and check all of it.
 
     Parameters
@@ -99,7 +106,7 @@ def read_config(path, *, verbose=1):
     return replace(config, inputs=config.inputs | {"CONFIG": str(path)})
 
 
-def check_tables(tables, folder, verbose):
+def check_tables(tables: Table, folder: Path, verbose: int) -> FitConfig:
     """The tables of a file in `folder` as a :class:`FitConfig`."""
     check_names(tables, {"data", "cpep", "mae", "output"}, "the file", "table")
     for name, table in tables.items():
@@ -112,12 +119,14 @@ def check_tables(tables, folder, verbose):
         )
     data = check_data(tables.get("data", {}), folder)
     output = check_table(tables.get("output", {}), _OUTPUT, "output", {"model"}, folder)
-    modality = None
+    modalities: tuple[str, ...] = ("emg", "pose")
+    estimator: CPEP | MAE
     if kinds == ["mae"]:
         modality, estimator = make_mae(tables["mae"], verbose)
+        modalities = (modality,)
     else:
         estimator = make_cpep(tables["cpep"], verbose, folder)
-    check_modalities(data, modality)
+    check_modalities(data, modalities)
     if "run_dir" in output:
         estimator.set_params(run_dir=output["run_dir"])
         if estimator.random_state is None:  # a run is found again by its seed
@@ -126,15 +135,15 @@ def check_tables(tables, folder, verbose):
         inputs=find_inputs(data, tables.get("cpep", {}), folder),
         data=data,
         estimator=estimator,
-        modality=modality,
+        modalities=modalities,
         model=Path(output["model"]),
         overwrite=output.get("overwrite", False),
     )
 
 
-def find_inputs(data, cpep, folder):
+def find_inputs(data: Table, cpep: Table, folder: Path) -> dict[str, str]:
     """What is read, by the keys that say so."""
-    kinds = _PACK if "pack" in data else _FILES
+    kinds = _PACK if "pack" in data else _ARRAYS
     inputs = {f"[data] {k}": v for k, v in data.items() if kinds[k] == _PATH}
     for name in _ENCODERS:
         if "fitted" in cpep.get(name, {}):
@@ -142,35 +151,30 @@ def find_inputs(data, cpep, folder):
     return inputs
 
 
-def check_data(table, folder):
+def check_data(table: Table, folder: Path) -> Table:
     """The table ``[data]``, its paths settled."""
-    if "pack" in table and {"emg", "pose"} & set(table):
-        raise ValueError("[data] takes pack, or emg and pose, not both.")
-    if "pack" not in table:
-        if not {"emg", "pose"} & set(table):
-            check_names(table, _PACK | _FILES, "[data]", "key")
-            raise ValueError(
-                "[data] needs pack, a folder that python -m sk_cpep pack made, or "
-                "emg and pose, .npy files of windows."
-            )
-        data = check_table(table, _FILES, "data", set(), folder)
-        files = ("emg", "pose", *_GROUPS)
-        missing = [data[k] for k in files if not is_file(data, k)]
-        if missing:
-            raise FileNotFoundError(f"[data] {', '.join(missing)}: no such file.")
-        return data
-    return check_table(table, _PACK, "data", {"pack"}, folder)
+    of_arrays = {"emg", "pose"} & set(table)
+    if "pack" in table:
+        if of_arrays:
+            raise ValueError("[data] takes pack, or emg and pose, not both.")
+        return check_table(table, _PACK, "data", {"pack"}, folder)
+    if not of_arrays:
+        check_names(table, {**_PACK, **_ARRAYS}, "[data]", "key")
+        raise ValueError(
+            "[data] needs pack, a folder that python -m sk_cpep pack made, or "
+            "emg and pose, .npy files of windows."
+        )
+    data = check_table(table, _ARRAYS, "data", set(), folder)
+    paths = [data[name] for name in _FILES if name in data]
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise FileNotFoundError(f"[data] {', '.join(missing)}: no such file.")
+    return data
 
 
-def is_file(data, key):
-    """Whether a key, if it is given, names a file."""
-    return key not in data or Path(data[key]).is_file()
-
-
-def check_modalities(data, modality):
+def check_modalities(data: Table, modalities: Iterable[str]) -> None:
     """Refuse data without what is to be fitted."""
-    wanted = ["emg", "pose"] if modality is None else [modality]
-    missing = [name for name in wanted if not {name, "pack"} & set(data)]
+    missing = [name for name in modalities if not {name, "pack"} & set(data)]
     if missing:
         raise ValueError(
             f"[data] needs {' and '.join(missing)}, which is to be fitted."
@@ -179,43 +183,46 @@ def check_modalities(data, modality):
         raise ValueError("[data] normalise is for emg, which is not given.")
 
 
-def make_mae(table, verbose):
+def make_mae(table: Table, verbose: int) -> tuple[str, MAE]:
     """The modality and the estimator of the table ``[mae]``."""
-    table = dict(table)
-    modality = table.pop("modality", None)
+    own = dict(table)
+    modality = own.pop("modality", None)
     if modality not in ("emg", "pose"):
         raise ValueError(f"[mae] modality must be 'emg' or 'pose', got {modality!r}.")
     patch_length = _ENCODERS[f"{modality}_encoder"]
     start = {"patch_length": patch_length, "verbose": verbose}
-    return modality, make(MAE, start, table, "mae")
+    return modality, make(MAE, start, own, "mae")
 
 
-def make_cpep(table, verbose, folder):
+def make_cpep(table: Table, verbose: int, folder: Path) -> CPEP:
     """The estimator of the table ``[cpep]``, with its encoders."""
-    table = dict(table)
-    tables = {name: table.pop(name, {}) for name in _ENCODERS}
-    cpep = make(CPEP, {"verbose": verbose}, table, "cpep", also=_ENCODERS)
+    own = {name: value for name, value in table.items() if name not in _ENCODERS}
+    cpep = make(CPEP, {"verbose": verbose}, own, "cpep", also=_ENCODERS)
     inherited = {name: getattr(cpep, name) for name in _INHERITED}
     encoders = {
-        name: make_encoder(tables[name], patch_length, inherited, name, folder)
-        for name, patch_length in _ENCODERS.items()
+        name: make_encoder(
+            table.get(name, {}), {"patch_length": length, **inherited}, name, folder
+        )
+        for name, length in _ENCODERS.items()
     }
-    return cpep.set_params(**encoders)
+    cpep.set_params(**encoders)
+    return cpep
 
 
-def make_encoder(table, patch_length, inherited, name, folder):
+def make_encoder(
+    table: Table, start: Table, name: str, folder: Path
+) -> MAE | FrozenEstimator:
     """An MAE that is to be pre-trained, or one that is fitted already."""
     where = f"cpep.{name}"
     if not isinstance(table, dict):
         raise ValueError(f"{name} is to be a table, [{where}], not {table!r}.")
     if "fitted" not in table:
-        start = {"patch_length": patch_length, **inherited}
         return make(MAE, start, table, where, also={"fitted"})
     table = check_table(table, {"fitted": _PATH}, where, {"fitted"}, folder)
     return FrozenEstimator(load_mae(table["fitted"], f"[{where}] fitted"))
 
 
-def load_mae(path, key):
+def load_mae(path: PathLike, key: str) -> MAE:
     """A fitted MAE from a file of joblib's, which runs whatever code is in it."""
     expected = f"{key} must be the file of a fitted MAE, but {path}"
     if not Path(path).is_file():
@@ -226,7 +233,8 @@ def load_mae(path, key):
     except OSError:
         raise
     except (Exception, SystemExit) as error:  # junk may fail in any way
-        raise ValueError(f"{expected} cannot be loaded ({describe(error)}).") from error
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ValueError(f"{expected} cannot be loaded ({what}).") from error
     if not isinstance(mae, MAE) or not hasattr(mae, "module_"):
         raise ValueError(f"{expected} holds: {type(mae).__name__}.")
     missing = (set(MAE().get_params()) | _FITTED) - set(vars(mae))
@@ -235,32 +243,29 @@ def load_mae(path, key):
     return mae
 
 
-def describe(error):
-    """An error in a line, with its kind."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
-def make(kind, start, table, where, also=()):
+def make(
+    kind: type[Kind], start: Table, table: Table, where: str, also: Iterable[str] = ()
+) -> Kind:
     """An estimator with the parameters of a table.
 
     Parameters
     ----------
     kind : class
 
-    start : dict
+    start : mapping
         Parameters that differ from the defaults, where the table is silent.
 
-    table : dict
+    table : mapping
 
     where : str
         Its name.
 
-    also : collection of str, default=()
+    also : iterable of str, default=()
         Other keys that it might have had.
     """
     known = set(kind().get_params(deep=False)) - _NOT_IN_A_FILE
     check_names(table, known | set(also), f"[{where}]", "key")
-    estimator = kind(**start | table)
+    estimator = kind(**{**start, **table})
     try:
         estimator._validate_params()
     except ValueError as error:
@@ -268,7 +273,13 @@ def make(kind, start, table, where, also=()):
     return estimator
 
 
-def check_table(table, constraints, where, required, folder):
+def check_table(
+    table: Table,
+    constraints: Constraints,
+    where: str,
+    required: set[str],
+    folder: Path,
+) -> dict[str, Any]:
     """A table whose keys and values are as expected, its paths settled."""
     check_names(table, constraints, f"[{where}]", "key")
     for name in sorted(required - set(table)):
@@ -284,7 +295,9 @@ def check_table(table, constraints, where, required, folder):
     }
 
 
-def check_names(given, known, where, kind):
+def check_names(
+    given: Iterable[str], known: Collection[str], where: str, kind: str
+) -> None:
     """Refuse names that are not known, and propose the ones that may be meant."""
     for name in given:
         if name in known:

@@ -1,15 +1,19 @@
 """Windows of a fit, read a batch at a time."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from sklearn.utils import Bunch
 
 from .._file_identity import stamp
+from .._typing import AnyArray, Float32Array, IntArray, PathLike
 from ..datasets import WindowArray, load_pack
 from ..preprocessing import InstanceNorm
 
 _GROUPS = ("groups", "validation_groups")
+
+Over: TypeAlias = Literal["channel", "window"]
 
 
 class NormalisedSource:
@@ -24,22 +28,26 @@ class NormalisedSource:
         As of :class:`~sk_cpep.InstanceNorm`.
     """
 
-    def __init__(self, source, over="channel"):
+    def __init__(self, source: Any, over: Over = "channel") -> None:
         self.source = source
         self.over = over
 
     @property
-    def n_channels(self):
+    def n_channels(self) -> int:
         """Channels of the windows."""
-        return self.source.n_channels
+        n_channels: int = self.source.n_channels
+        return n_channels
 
-    def read(self, recordings, starts, n_times):
+    def read(
+        self, recordings: IntArray, starts: IntArray, n_times: int
+    ) -> Float32Array:
         """Windows of shape (n, n_channels, n_times)."""
         windows = self.source.read(recordings, starts, n_times)
-        return InstanceNorm(self.over).fit_transform(windows)
+        normal: Float32Array = InstanceNorm(self.over).fit_transform(windows)
+        return normal
 
 
-def normalised(X, over="channel"):
+def normalised(X: WindowArray, over: Over = "channel") -> WindowArray:
     """A WindowArray whose windows are standardised as they are read."""
     source = NormalisedSource(X.source, over)
     return WindowArray(source, X.recordings, X.starts, X.n_times)
@@ -50,7 +58,7 @@ class FileSource:
 
     Parameters
     ----------
-    path : pathlib.Path
+    path : path-like
 
     Raises
     ------
@@ -58,20 +66,22 @@ class FileSource:
         If it holds no array of windows.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         self.path = path
         self.shape = open_windows(path).shape
         self.n_windows, self.n_times = self.shape[0], self.shape[-1]
         self.n_channels = self.shape[1] if len(self.shape) == 3 else 1
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # What knows windows by their pickle, as a cache does, sees a replaced file.
         return vars(self) | {"stamp": stamp(self.path)}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update({k: v for k, v in state.items() if k != "stamp"})
 
-    def read(self, recordings, starts, n_times):
+    def read(
+        self, recordings: IntArray, starts: IntArray, n_times: int
+    ) -> Float32Array:
         """Rows as windows of shape (n, n_channels, n_times), float32."""
         array = open_windows(self.path)
         if array.shape != self.shape:
@@ -80,7 +90,7 @@ class FileSource:
                 f"{array.shape}. Begin again."
             )
         with np.errstate(over="ignore"):
-            rows = array[recordings].astype(np.float32, copy=False)
+            rows: Float32Array = array[recordings].astype(np.float32, copy=False)
         finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
         if not finite.all():
             raise ValueError(
@@ -90,7 +100,7 @@ class FileSource:
         return rows.reshape(len(rows), self.n_channels, self.n_times)
 
 
-def open_windows(path):
+def open_windows(path: PathLike) -> AnyArray:
     """Windows in a ``.npy`` file, on disk."""
     array = open_array(path)
     if array.ndim not in (2, 3) or array.dtype.kind not in "fiu" or not array.size:
@@ -102,7 +112,7 @@ def open_windows(path):
     return array
 
 
-def open_array(path):
+def open_array(path: PathLike) -> AnyArray:
     """An array in a ``.npy`` file, on disk."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
@@ -114,7 +124,7 @@ def open_array(path):
         ) from error
 
 
-def describe_junk(path, error):
+def describe_junk(path: PathLike, error: Exception) -> str:
     """What a file is that is no array."""
     with open(path, "rb") as file:
         start = file.read(6)
@@ -134,13 +144,83 @@ def describe_junk(path, error):
     return f"{error}".rstrip(".")
 
 
-def groups_of_file(path, n_windows):
+@dataclass(frozen=True)
+class FitWindows:
+    """What a fit is given.
+
+    Parameters
+    ----------
+    arrays : dict of str to WindowArray
+        ``"emg"`` and ``"pose"``, those that there are; their rows pair.
+
+    groups, validation_groups : ndarray of shape (n_windows,) or None
+        As for the estimators' `fit`.
+
+    name : str
+        Where the windows are from.
+    """
+
+    arrays: dict[str, WindowArray]
+    groups: AnyArray | None
+    validation_groups: AnyArray | None
+    name: str
+
+    @property
+    def n_windows(self) -> int:
+        """Number of windows, of each kind."""
+        return len(next(iter(self.arrays.values())))
+
+
+def load_windows(data: Mapping[str, Any]) -> FitWindows:
+    """The windows that the table ``[data]`` describes, its paths settled."""
+    windows = _of_pack(data) if "pack" in data else _of_files(data)
+    if data.get("normalise") is not None:
+        windows.arrays["emg"] = normalised(windows.arrays["emg"], data["normalise"])
+    return windows
+
+
+def _of_pack(data: Mapping[str, Any]) -> FitWindows:
+    """Windows of a pack, and the groups that it knows."""
+    own = {"groups", "validation_groups", "normalise"}
+    pack = load_pack(**{k: v for k, v in data.items() if k not in own})
+    known = {"users": pack.users, "recordings": pack.emg.recordings, None: None}
+    return FitWindows(
+        {"emg": pack.emg, "pose": pack.pose},
+        known[data.get("groups")],
+        known[data.get("validation_groups")],
+        data["pack"],
+    )
+
+
+def _of_files(data: Mapping[str, Any]) -> FitWindows:
+    """Windows in ``.npy`` files, with groups of theirs."""
+    arrays = {k: windows_of_file(data[k]) for k in ("emg", "pose") if k in data}
+    if len({len(array) for array in arrays.values()}) > 1:
+        counts = [f"{len(array)} windows in {data[k]}" for k, array in arrays.items()]
+        raise ValueError(
+            f"EMG and pose must pair row by row, but there are {' and '.join(counts)}."
+        )
+    n_windows = len(next(iter(arrays.values())))
+    groups, validation_groups = (
+        groups_of_file(data[name], n_windows) if name in data else None
+        for name in ("groups", "validation_groups")
+    )
+    name = " and ".join(data[k] for k in arrays)
+    return FitWindows(arrays, groups, validation_groups, name)
+
+
+def windows_of_file(path: PathLike) -> WindowArray:
+    """The windows in a ``.npy`` file as a WindowArray."""
+    source = FileSource(path)
+    n = source.n_windows
+    return WindowArray(source, np.arange(n), np.zeros(n, int), source.n_times)
+
+
+def groups_of_file(path: PathLike, n_windows: int) -> AnyArray:
     """The groups in a ``.npy`` file, one for each window."""
     groups = np.array(open_array(path))
-    if groups.dtype.kind not in "biufSU" or groups.shape not in (
-        (n_windows,),
-        (n_windows, 1),
-    ):
+    shapes = (n_windows,), (n_windows, 1)
+    if groups.dtype.kind not in "biufSU" or groups.shape not in shapes:
         raise ValueError(
             f"{path} holds an array of shape {groups.shape} and type {groups.dtype}: "
             f"expected a number or text for each of {n_windows} windows."
@@ -152,64 +232,3 @@ def groups_of_file(path, n_windows):
             "group, or leave those windows out."
         )
     return groups
-
-
-def windows_of_file(path):
-    """The windows in a ``.npy`` file as a WindowArray."""
-    source = FileSource(path)
-    n = source.n_windows
-    return WindowArray(source, np.arange(n), np.zeros(n, int), source.n_times)
-
-
-def load_windows(data):
-    """What a fit is told of its data, as windows.
-
-    Parameters
-    ----------
-    data : dict
-        The table ``[data]``, its paths settled.
-
-    Returns
-    -------
-    windows : :class:`~sklearn.utils.Bunch`
-        `emg` and `pose`, WindowArrays, None where there are none; `groups` and
-        `validation_groups`, arrays or None; `name`, in words.
-    """
-    windows = _of_pack(data) if "pack" in data else _of_files(data)
-    if data.get("normalise") is not None:
-        windows.emg = normalised(windows.emg, data["normalise"])
-    return windows
-
-
-def _of_pack(data):
-    own = {*_GROUPS, "normalise"}
-    pack = load_pack(**{k: v for k, v in data.items() if k not in own})
-    known = {"users": pack.users, "recordings": pack.emg.recordings, None: None}
-    groups = {name: known[data.get(name)] for name in _GROUPS}
-    return Bunch(emg=pack.emg, pose=pack.pose, **groups, name=data["pack"])
-
-
-def _of_files(data):
-    windows = {
-        name: windows_of_file(Path(data[name])) if name in data else None
-        for name in ("emg", "pose")
-    }
-    n_windows = count_windows(windows, data)
-    groups = {
-        name: groups_of_file(data[name], n_windows) if name in data else None
-        for name in _GROUPS
-    }
-    names = [data[name] for name in windows if name in data]
-    return Bunch(**windows, **groups, name=" and ".join(names))
-
-
-def count_windows(windows, data):
-    """Number of windows in the files, the same in both."""
-    counts = {name: len(array) for name, array in windows.items() if array is not None}
-    if len(set(counts.values())) > 1:
-        raise ValueError(
-            "EMG and pose must pair row by row, but there are "
-            + " and ".join(f"{n} windows in {data[k]}" for k, n in counts.items())
-            + "."
-        )
-    return next(iter(counts.values()))

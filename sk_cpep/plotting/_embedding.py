@@ -1,16 +1,31 @@
 """EMG and pose embeddings on one plane."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from ._axes import class_colours, import_pyplot, make_axes
+from .._typing import AnyArray
+from ._display import Display, class_colours, import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from numpy.typing import ArrayLike
+
+    from ._display import AxesLike
 
 _MARKERS = {"EMG": "o", "pose": "^"}
 
 
-class EmbeddingDisplay:
+@dataclass(eq=False, repr=False)
+class EmbeddingDisplay(Display):
     """EMG and pose embeddings in two dimensions: colour is gesture, marker modality.
 
     Use :meth:`from_predictions` to create it.
@@ -28,28 +43,29 @@ class EmbeddingDisplay:
 
     Attributes
     ----------
-    axes_ : ndarray of shape (n_panels,) of matplotlib Axes
-        Axes of each panel.
-
-    ax_ : matplotlib Axes
-        The first of them.
-
-    figure_ : matplotlib Figure
-        Figure with the panels.
+    axes_, ax_, figure_
+        Axes of each panel, the first of them, and their figure.
 
     points_ : dict of str to dict of str to matplotlib PathCollection
         By title of the panel, then by modality ("EMG", "pose").
     """
 
-    def __init__(self, panels, y, axis_names=None):
-        self.panels = panels
-        self.y = y
-        self.axis_names = axis_names
+    panels: Mapping[str, tuple[AnyArray, AnyArray]]
+    y: AnyArray
+    axis_names: Mapping[str, tuple[str, ...]] | None = None
 
     @classmethod
     def from_predictions(
-        cls, Z_emg, Z_pose, y, *, before=None, projection=None, ax=None, **scatter_kw
-    ):
+        cls,
+        Z_emg: ArrayLike,
+        Z_pose: ArrayLike,
+        y: ArrayLike,
+        *,
+        before: tuple[ArrayLike, ArrayLike] | None = None,
+        projection: Any = None,
+        ax: AxesLike = None,
+        **scatter_kw: Any,
+    ) -> EmbeddingDisplay:
         """Project embeddings of windows and of their poses, and plot them.
 
         Parameters
@@ -79,35 +95,31 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
             The display, plotted.
         """
-        y = column_or_1d(y)
+        gestures: AnyArray = column_or_1d(y)
         spaces = {"embeddings": (Z_emg, Z_pose)}
         if before is not None:
             spaces = {"before alignment": before, "after alignment": (Z_emg, Z_pose)}
         projection = PCA(2) if projection is None else projection
         panels, names = {}, {}
         for title, (emg, pose) in spaces.items():
-            check_consistent_length(emg, pose, y)
+            check_consistent_length(emg, pose, gestures)
             panels[title], names[title] = _project(projection, emg, pose)
-        return cls(panels, y, names).plot(ax, **scatter_kw)
+        return cls(panels, gestures, names).plot(ax, **scatter_kw)
 
-    def plot(self, ax=None, **scatter_kw):
+    def plot(self, ax: AxesLike = None, **scatter_kw: Any) -> EmbeddingDisplay:
         """Plot the panels.
 
         Parameters
         ----------
-        ax : matplotlib Axes or array of Axes, default=None
-            One for each panel; by default a new figure.
-
-        **scatter_kw : dict
-            Passed to :meth:`matplotlib.axes.Axes.scatter`.
+        ax, **scatter_kw
+            As in :meth:`from_predictions`.
 
         Returns
         -------
         self : EmbeddingDisplay
             The display, with its attributes set.
         """
-        self.axes_ = make_axes(self, ax, 1, len(self.panels), (4.4, 4))
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self._set_axes(ax, 1, len(self.panels), (4.4, 4))
         classes, codes = np.unique(self.y, return_inverse=True)
         colours = class_colours(self, len(classes))
         style = {"s": 22, "alpha": 0.75, "linewidths": 0, **scatter_kw}
@@ -119,7 +131,7 @@ class EmbeddingDisplay:
         self._add_legend(classes, colours)
         return self
 
-    def _add_legend(self, classes, colours):
+    def _add_legend(self, classes: AnyArray, colours: AnyArray) -> None:
         """Write gestures and modalities beside the last panel."""
         line = import_pyplot(self).Line2D
         handles = [
@@ -135,7 +147,9 @@ class EmbeddingDisplay:
         )
 
 
-def _project(projection, Z_emg, Z_pose):
+def _project(
+    projection: Any, Z_emg: ArrayLike, Z_pose: ArrayLike
+) -> tuple[tuple[AnyArray, AnyArray], tuple[str, ...]]:
     """Points (n, 2) of both modalities in one projection, and names of its axes."""
     Z_emg, Z_pose = np.asarray(Z_emg), np.asarray(Z_pose)
     if Z_emg.shape[1:] != Z_pose.shape[1:]:
@@ -154,11 +168,16 @@ def _project(projection, Z_emg, Z_pose):
     return (points[: len(Z_emg), :2], points[len(Z_emg) :, :2]), names
 
 
-def _draw_panel(ax, points, colours, style):
+def _draw_panel(
+    ax: Axes,
+    points: tuple[AnyArray, AnyArray],
+    colours: AnyArray,
+    style: dict[str, Any],
+) -> dict[str, PathCollection]:
     """Scatter both modalities; return the collections by modality."""
     ax.set_xticks([])
     ax.set_yticks([])
     return {
-        name: ax.scatter(*xy.T, c=colours, marker=marker, **style)
+        name: ax.scatter(xy[:, 0], xy[:, 1], c=colours, marker=marker, **style)
         for (name, marker), xy in zip(_MARKERS.items(), points, strict=True)
     }

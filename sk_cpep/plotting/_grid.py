@@ -1,13 +1,25 @@
 """A number over a grid of two settings, as a heat map."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from ._axes import make_axes
+from .._typing import AnyArray, BoolArray
+from ._display import Display
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
 _FAILED = "not\nconverged"
 
 
-class GridDisplay:
+@dataclass(eq=False, repr=False)
+class GridDisplay(Display):
     """A heat map of results over two settings, such as patch length and mask ratio.
 
     Use :meth:`from_records` or :meth:`from_grid` to create it.
@@ -28,11 +40,8 @@ class GridDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the heat map.
-
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    ax_, figure_
+        Axes with the heat map, and their figure.
 
     image_ : matplotlib AxesImage
         The heat map.
@@ -51,36 +60,26 @@ class GridDisplay:
     ['0.50', '0.60']
     """
 
-    def __init__(
-        self,
-        values,
-        rows,
-        columns,
-        *,
-        row_label="",
-        column_label="",
-        value_label="",
-        failed=None,
-    ):
-        self.values = values
-        self.rows = rows
-        self.columns = columns
-        self.row_label = row_label
-        self.column_label = column_label
-        self.value_label = value_label
-        self.failed = failed
+    values: AnyArray
+    rows: Sequence[Any]
+    columns: Sequence[Any]
+    _: KW_ONLY
+    row_label: str = ""
+    column_label: str = ""
+    value_label: str = ""
+    failed: BoolArray | None = None
 
     @classmethod
     def from_records(
         cls,
-        records,
+        records: Iterable[Mapping[str, Any]],
         *,
-        rows="mask_ratio",
-        columns="patch_length",
-        value="macro_accuracy",
-        ax=None,
-        **plot_kw,
-    ):
+        rows: str = "mask_ratio",
+        columns: str = "patch_length",
+        value: str = "macro_accuracy",
+        ax: Axes | None = None,
+        **plot_kw: Any,
+    ) -> GridDisplay:
         """Plot a field of records over two of their settings.
 
         Parameters
@@ -89,7 +88,7 @@ class GridDisplay:
             One for each cell of the grid, as of
             :func:`~sk_cpep.evaluation.linear_probe`, with the two settings as fields of
             their own or among their ``settings``. Cells without a record stay empty;
-            ``converged`` False is told.
+            those whose ``converged`` is False are marked.
 
         rows, columns : str, default="mask_ratio" and "patch_length"
             The settings, from low to high along rows and columns.
@@ -126,27 +125,24 @@ class GridDisplay:
             failed[cell] = record.get("converged", True) is False
             if not failed[cell]:
                 values[cell] = record[value]
-        labels = {
-            "row_label": rows.replace("_", " "),
-            "column_label": columns.replace("_", " "),
-            "value_label": value.replace("_", " "),
-        }
-        display = cls(values, row_settings, column_settings, failed=failed, **labels)
+        labels = [name.replace("_", " ") for name in (rows, columns, value)]
+        display = cls(values, row_settings, column_settings, failed=failed)
+        display.row_label, display.column_label, display.value_label = labels
         return display.plot(ax, **plot_kw)
 
     @classmethod
     def from_grid(
         cls,
-        values,
-        rows,
-        columns,
+        values: ArrayLike,
+        rows: Sequence[Any],
+        columns: Sequence[Any],
         *,
-        row_label="",
-        column_label="",
-        value_label="",
-        ax=None,
-        **plot_kw,
-    ):
+        row_label: str = "",
+        column_label: str = "",
+        value_label: str = "",
+        ax: Axes | None = None,
+        **plot_kw: Any,
+    ) -> GridDisplay:
         """Plot an array of results.
 
         Parameters
@@ -154,17 +150,11 @@ class GridDisplay:
         values : array-like of shape (n_rows, n_columns)
             The results; NaN where there is none.
 
-        rows, columns : sequence
-            Settings of the rows, first on top, and of the columns.
+        rows, columns, row_label, column_label, value_label
+            Parameters of the display.
 
-        row_label, column_label, value_label : str, default=""
-            What the settings and the results are.
-
-        ax : matplotlib Axes, default=None
-            Where to draw, by default a new figure.
-
-        **plot_kw : dict
-            Passed to :meth:`plot`.
+        ax, **plot_kw
+            As in :meth:`from_records`.
 
         Returns
         -------
@@ -177,24 +167,27 @@ class GridDisplay:
                 f"values must be of shape ({len(rows)}, {len(columns)}), one for each "
                 f"row and column, got {values.shape}."
             )
-        labels = {
-            "row_label": row_label,
-            "column_label": column_label,
-            "value_label": value_label,
-        }
-        return cls(values, list(rows), list(columns), **labels).plot(ax, **plot_kw)
+        display = cls(
+            values,
+            list(rows),
+            list(columns),
+            row_label=row_label,
+            column_label=column_label,
+            value_label=value_label,
+        )
+        return display.plot(ax, **plot_kw)
 
     def plot(
         self,
-        ax=None,
+        ax: Axes | None = None,
         *,
-        cmap="viridis",
-        vmin=None,
-        vmax=None,
-        values_format=".2f",
-        colorbar=True,
-        title=None,
-    ):
+        cmap: Any = "viridis",
+        vmin: float | None = None,
+        vmax: float | None = None,
+        values_format: str = ".2f",
+        colorbar: bool = True,
+        title: str | None = None,
+    ) -> GridDisplay:
         """Plot the heat map.
 
         Parameters
@@ -225,8 +218,7 @@ class GridDisplay:
         """
         n_rows, n_columns = self.values.shape
         size = (2.2 + 0.8 * n_columns, 1.4 + 0.6 * n_rows)
-        (self.ax_,) = make_axes(self, ax, 1, 1, size)
-        self.figure_ = self.ax_.figure
+        self._set_axes(ax, 1, 1, size)
         shown = np.ma.masked_invalid(self.values)
         self.image_ = self.ax_.imshow(
             shown, cmap=cmap, vmin=vmin, vmax=vmax, aspect="auto"
@@ -236,8 +228,7 @@ class GridDisplay:
         self.ax_.set_xticks(range(n_columns), [f"{x}" for x in self.columns])
         self.ax_.set_yticks(range(n_rows), [f"{x}" for x in self.rows])
         self.ax_.set(xlabel=self.column_label, ylabel=self.row_label)
-        if title is not None:
-            self.ax_.set_title(title)
+        self.ax_.set_title(title or "")
         self.colorbar_ = None
         if colorbar and shown.count():
             self.colorbar_ = self.figure_.colorbar(
@@ -245,7 +236,7 @@ class GridDisplay:
             )
         return self
 
-    def _write_numbers(self, values_format):
+    def _write_numbers(self, values_format: str) -> AnyArray:
         """Write every result into its cell, dark on light or light on dark."""
         texts = np.empty(self.values.shape, dtype=object)
         for cell, value in np.ndenumerate(self.values):
@@ -257,13 +248,12 @@ class GridDisplay:
                 red, green, blue, _ = self.image_.to_rgba(value)
                 bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
                 colour = "k" if bright else "w"
-            texts[cell] = self.ax_.text(
-                *cell[::-1], text, ha="center", va="center", color=colour, fontsize=size
-            )
+            style = {"ha": "center", "va": "center", "color": colour, "fontsize": size}
+            texts[cell] = self.ax_.text(cell[1], cell[0], text, style)
         return texts
 
 
-def _setting(record, name):
+def _setting(record: Mapping[str, Any], name: str) -> Any:
     """A setting of a record, a field of its own or among its settings."""
     for fields in (record, record.get("settings", {})):
         if name in fields:

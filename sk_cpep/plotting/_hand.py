@@ -1,6 +1,17 @@
 """A stick hand from 20 joint angles: generic proportions, simple kinematics."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+from .._typing import AnyArray, Float64Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
 
 N_JOINTS = 20
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -25,7 +36,7 @@ _THUMB_BEND = np.deg2rad(50)
 _TURN, _TILT = np.deg2rad(-35), np.deg2rad(20)
 
 
-def hand_points(angles):
+def hand_points(angles: ArrayLike) -> Float64Array:
     """Places of the joints of a hand.
 
     Each finger is a chain of three bones. Abduction turns it within the palm's
@@ -59,7 +70,7 @@ def hand_points(angles):
     )
 
 
-def project_points(points):
+def project_points(points: AnyArray) -> AnyArray:
     """See points (..., 3) obliquely, so that curled fingers show: (..., 2)."""
     x, y, z = np.moveaxis(points, -1, 0)
     across = np.cos(_TURN) * x - np.sin(_TURN) * z
@@ -67,10 +78,11 @@ def project_points(points):
     return np.stack([across, np.cos(_TILT) * y - np.sin(_TILT) * depth], axis=-1)
 
 
-def draw_hand(ax, angles):
+def draw_hand(ax: Axes, angles: ArrayLike) -> list[Line2D]:
     """Draw a stick hand on `ax`; return its lines, fingers first, then the palm."""
     points = project_points(hand_points(angles))  # (5, 5, 2)
-    style = {"marker": "o", "ms": 2.5, "lw": 2, "solid_capstyle": "round"}
+    style: dict[str, Any] = {"marker": "o", "ms": 2.5, "lw": 2}
+    style["solid_capstyle"] = "round"
     palm = np.concatenate([points[0, :1], points[:, 1], points[0, :1]])
     lines = ax.plot(*palm.T, color="0.7", lw=1.2, zorder=1)
     fingers = [

@@ -1,13 +1,24 @@
 """What a masked autoencoder makes of the patches it could not see."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from ._axes import make_axes, only_window, time_axis
+from .._typing import AnyArray, BoolArray
+from ._display import Display, only_window, time_axis
+
+if TYPE_CHECKING:
+    from ._display import AxesLike
 
 _N_SHOWN = 4
 
 
-class ReconstructionDisplay:
+@dataclass(eq=False, repr=False)
+class ReconstructionDisplay(Display):
     """A window, the patches hidden from the network, and what it put there.
 
     Use :meth:`from_estimator` to create it.
@@ -34,14 +45,8 @@ class ReconstructionDisplay:
 
     Attributes
     ----------
-    axes_ : ndarray of shape (n_shown,) of matplotlib Axes
-        Axes of each channel drawn.
-
-    ax_ : matplotlib Axes
-        The first of them.
-
-    figure_ : matplotlib Figure
-        Figure with the window.
+    axes_, ax_, figure_
+        Axes of each channel drawn, the first of them, and their figure.
 
     original_lines_, rebuilt_lines_ : list of matplotlib Line2D
         Lines of each channel; the rebuilt ones are NaN outside hidden patches, for
@@ -51,29 +56,25 @@ class ReconstructionDisplay:
         Mean squared error over the hidden patches of the channels drawn.
     """
 
-    def __init__(
-        self,
-        original,
-        rebuilt,
-        masked,
-        patch_length,
-        *,
-        channels=None,
-        sfreq=None,
-        unit=None,
-    ):
-        self.original = original
-        self.rebuilt = rebuilt
-        self.masked = masked
-        self.patch_length = patch_length
-        self.channels = channels
-        self.sfreq = sfreq
-        self.unit = unit
+    original: AnyArray
+    rebuilt: AnyArray
+    masked: BoolArray
+    patch_length: int
+    _: KW_ONLY
+    channels: Sequence[int] | None = None
+    sfreq: float | None = None
+    unit: str | None = None
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, index=0, *, channels=None, sfreq=None, unit=None, ax=None
-    ):
+        cls,
+        estimator: Any,
+        X: Any,
+        index: int = 0,
+        *,
+        ax: AxesLike = None,
+        **display_kw: Any,
+    ) -> ReconstructionDisplay:
         """Hide patches of a window, rebuild them and plot both.
 
         Parameters
@@ -88,17 +89,11 @@ class ReconstructionDisplay:
         index : int, default=0
             Which window to show.
 
-        channels : sequence of int, default=None
-            Channels to draw, by default the first 4.
-
-        sfreq : float, default=None
-            Sampling rate in Hz, for a time axis in seconds.
-
-        unit : str, default=None
-            Unit of the signal, for the labels.
-
         ax : matplotlib Axes or array of Axes, default=None
             One for each channel drawn; by default a new figure.
+
+        **display_kw : dict
+            `channels`, `sfreq` and `unit` of the display.
 
         Returns
         -------
@@ -112,19 +107,17 @@ class ReconstructionDisplay:
             np.atleast_2d(np.asarray(rebuilt)[0]),
             np.asarray(masked)[0].astype(bool),
             estimator.patch_length,
-            channels=channels,
-            sfreq=sfreq,
-            unit=unit,
+            **display_kw,
         )
         return display.plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: AxesLike = None) -> ReconstructionDisplay:
         """Plot the window.
 
         Parameters
         ----------
         ax : matplotlib Axes or array of Axes, default=None
-            One for each channel drawn; by default a new figure.
+            As in :meth:`from_estimator`.
 
         Returns
         -------
@@ -132,8 +125,7 @@ class ReconstructionDisplay:
             The display, with its attributes set.
         """
         channels = self._shown()
-        self.axes_ = make_axes(self, ax, len(channels), 1, (9, 1.5), sharex=True)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self._set_axes(ax, len(channels), 1, (9, 1.5), sharex=True)
         hidden = np.zeros(self.original.shape[1], dtype=bool)
         in_patches = np.repeat(self.masked, self.patch_length)[: len(hidden)]
         hidden[: len(in_patches)] = in_patches
@@ -143,7 +135,7 @@ class ReconstructionDisplay:
         self._label(channels)
         return self
 
-    def _shown(self):
+    def _shown(self) -> list[int]:
         """Channels to draw, checked."""
         n_channels = len(self.original)
         if self.channels is None:
@@ -155,7 +147,7 @@ class ReconstructionDisplay:
             )
         return channels
 
-    def _draw(self, channels, hidden):
+    def _draw(self, channels: list[int], hidden: BoolArray) -> None:
         """Draw both signals of each channel, and shade what was hidden."""
         times, _ = time_axis(len(hidden), self.sfreq)
         step = 1 if self.sfreq is None else 1 / self.sfreq
@@ -169,7 +161,7 @@ class ReconstructionDisplay:
             rebuilt = np.where(hidden, rebuilt, np.nan)
             self.rebuilt_lines_ += ax.plot(times, rebuilt, "C3", lw=1.3)
 
-    def _label(self, channels):
+    def _label(self, channels: list[int]) -> None:
         """Label the axes; the legend stands above them."""
         unit = f" ({self.unit})" if self.unit else ""
         for ax, channel in zip(self.axes_, channels, strict=True):

@@ -1,8 +1,34 @@
 """Macro accuracy, or error, of several methods."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
 import numpy as np
 
-from ._axes import class_colours, make_axes
+from .._typing import AnyArray
+from ._display import Display, class_colours
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    from ._display import AxesLike
+
+Record: TypeAlias = Mapping[str, Any]
+
+
+class _Slot(NamedTuple):
+    """Where a bar stands, and how broad it may be."""
+
+    ax: Axes
+    place: float
+    breadth: float
+
 
 _WIDTH = 0.8
 _SPREADS = {
@@ -11,7 +37,8 @@ _SPREADS = {
 }
 
 
-class ResultsDisplay:
+@dataclass(eq=False, repr=False)
+class ResultsDisplay(Display):
     """Results of records: bars, spread over people, every person, chance.
 
     Use :meth:`from_records` to create it.
@@ -24,18 +51,13 @@ class ResultsDisplay:
         :func:`~sk_cpep.evaluation.pose_regression` return them. At least ``method``,
         ``protocol``, ``gestures`` (or ``generalization``), and ``macro_accuracy`` (or
         ``angular_error``, but not both kinds in one display); drawn where there:
-        ``sd`` or ``interval``, ``per_user``, ``chance``. ``converged`` False is told.
+        ``sd`` or ``interval``, ``per_user``, ``chance``. A record whose ``converged``
+        is False gets these words instead of a bar.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes with the bars, the first where there are panels.
-
-    axes_ : ndarray of shape (n_panels,) of matplotlib Axes
-        Axes of each panel.
-
-    figure_ : matplotlib Figure
-        Figure with the axes.
+    axes_, ax_, figure_
+        Axes of each panel, the first of them, and their figure.
 
     bars_ : list of matplotlib Rectangle or None
         Bar of each record.
@@ -50,20 +72,12 @@ class ResultsDisplay:
         A line at each level of chance.
     """
 
-    def __init__(self, records):
-        self.records = records
+    records: Sequence[Record]
 
     @classmethod
     def from_records(
-        cls,
-        records,
-        *,
-        ax=None,
-        show_people=True,
-        spread="sd",
-        published=(),
-        panels=False,
-    ):
+        cls, records: Iterable[Record], *, ax: AxesLike = None, **plot_kw: Any
+    ) -> ResultsDisplay:
         """Plot records of an evaluation.
 
         Parameters
@@ -71,6 +85,29 @@ class ResultsDisplay:
         records : list of dict
             Records, in the order to draw them.
 
+        ax, **plot_kw
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : ResultsDisplay
+            The display, plotted.
+        """
+        return cls(list(records)).plot(ax, **plot_kw)
+
+    def plot(
+        self,
+        ax: AxesLike = None,
+        *,
+        show_people: bool = True,
+        spread: Literal["sd", "interval"] = "sd",
+        published: Iterable[Record] = (),
+        panels: bool = False,
+    ) -> ResultsDisplay:
+        """Plot the bars.
+
+        Parameters
+        ----------
         ax : matplotlib Axes or array of Axes, default=None
             Where to draw, one for each panel; by default a new figure.
 
@@ -90,32 +127,6 @@ class ResultsDisplay:
 
         Returns
         -------
-        display : ResultsDisplay
-            The display, plotted.
-        """
-        return cls(list(records)).plot(
-            ax,
-            show_people=show_people,
-            spread=spread,
-            published=published,
-            panels=panels,
-        )
-
-    def plot(
-        self, ax=None, *, show_people=True, spread="sd", published=(), panels=False
-    ):
-        """Plot the bars.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or array of Axes, default=None
-            Where to draw, one for each panel; by default a new figure.
-
-        show_people, spread, published, panels
-            As of :meth:`from_records`.
-
-        Returns
-        -------
         self : ResultsDisplay
             The display, with its attributes set.
         """
@@ -123,27 +134,29 @@ class ResultsDisplay:
             raise ValueError(f"spread must be one of {[*_SPREADS]}, got {spread!r}.")
         self._metric = _metric(self.records)
         kind = _protocol if panels else _kind
-        titles = list(dict.fromkeys(map(_set, self.records))) if panels else [None]
+        sets = dict.fromkeys(map(_set, self.records))
+        titles: list[str | None] = [*sets] if panels else [None]
         methods = list(dict.fromkeys(r["method"] for r in self.records))
         kinds = list(dict.fromkeys(map(kind, self.records)))
         width = max(4.5, 1.2 + 0.5 * len(methods) * (len(kinds) + 0.6))
         size = (width, 3 if panels else 4)
-        self.axes_ = make_axes(self, ax, len(titles), 1, size, sharex=True, sharey=True)
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self._set_axes(ax, len(titles), 1, size, sharex=True, sharey=True)
         axes = dict(zip(titles, self.axes_, strict=True))
         colours = dict(zip(kinds, class_colours(self, len(kinds)), strict=True))
-        places = _places(self.records, methods, kinds, kind)
         quoted = {(_method_key(r), _kind(r)): r for r in reversed([*published])}
         self.bars_, self.people_, self.markers_ = [], [], []
-        for record, place in zip(self.records, places, strict=True):
-            slot = axes[_set(record) if panels else None], place, _WIDTH / len(kinds)
+        breadth = _WIDTH / len(kinds)
+        for record in self.records:
+            aside = kinds.index(kind(record)) - (len(kinds) - 1) / 2
+            place = methods.index(record["method"]) + breadth * aside
+            slot = _Slot(axes[_set(record) if panels else None], place, breadth)
             theirs = quoted.get((_method_key(record), _kind(record)))
             self.bars_.append(
-                _draw_bar(*slot, record, self._metric, spread, colours[kind(record)])
+                _draw_bar(slot, record, self._metric, spread, colours[kind(record)])
             )
             people = record.get("per_user") if show_people and self.bars_[-1] else None
-            self.people_.append(_draw_people(*slot, people))
-            self.markers_.append(_draw_published(*slot, theirs, self._metric))
+            self.people_.append(_draw_people(slot, people))
+            self.markers_.append(_draw_published(slot, theirs, self._metric))
         self.chance_lines_ = []
         for title, axis in axes.items():
             self.chance_lines_ += self._draw_chance(axis, title)
@@ -153,33 +166,35 @@ class ResultsDisplay:
         self._draw_legend(kind, kinds, ax is None)
         return self
 
-    def _draw_chance(self, ax, title):
+    def _draw_chance(self, ax: Axes, title: str | None) -> list[Line2D]:
         """Draw a line at each level of chance; return the lines."""
-        records = [r for r in self.records if _in(r, title)]
+        records = [r for r in self.records if title in (None, _set(r))]
         levels = sorted({r["chance"] for r in records if "chance" in r})
         return [ax.axhline(x, color="0.2", ls="--", lw=1, zorder=4) for x in levels]
 
-    def _name(self):
+    def _name(self) -> str:
         """What the bars show, with its unit."""
         units = dict.fromkeys(r["unit"] for r in self.records if "unit" in r)
         name = self._metric.replace("_", " ")
         return f"{name} ({', '.join(units)})" if units else name
 
-    def _label_results(self, name, is_own):
+    def _label_results(self, name: str, is_own: bool) -> None:
         """Label the results, once in a figure of our own with several panels."""
         if is_own and len(self.axes_) > 1:
-            style = {"fontsize": "medium", "multialignment": "center"}
-            self.figure_.supylabel(name, **style)
+            self.figure_.supylabel(name, fontsize="medium", multialignment="center")
             return
         for axis in self.axes_:
             axis.set_ylabel(name)
 
-    def _draw_legend(self, kind, kinds, is_own):
-        """Say above the axes what is what."""
-        firsts = {}
+    def _draw_legend(
+        self, kind: Callable[[Record], str], kinds: list[str], is_own: bool
+    ) -> None:
+        """Draw a legend above the axes."""
+        firsts: dict[str, Rectangle] = {}
         for record, bar in zip(self.records, self.bars_, strict=True):
             if bar is not None:
                 firsts.setdefault(kind(record), bar)
+        entries: list[tuple[Any, str]]
         entries = [(firsts[name], name) for name in kinds if name in firsts]
         if self.chance_lines_:
             entries.append((self.chance_lines_[0], "chance"))
@@ -190,7 +205,7 @@ class ResultsDisplay:
         if not entries:
             return
         handles, labels = zip(*entries)
-        options = {"ncols": 2, "frameon": False}
+        options: dict[str, Any] = {"ncols": 2, "frameon": False}
         if is_own and len(self.axes_) > 1:
             options |= {"loc": "outside upper left", "ncols": len(labels)}
             self.figure_.legend(handles, labels, **options)
@@ -199,7 +214,7 @@ class ResultsDisplay:
             self.ax_.legend(handles, labels, **options)
 
 
-def _metric(records):
+def _metric(records: Sequence[Record]) -> str:
     """The field that all records report."""
     if not records:
         raise ValueError("No records to plot.")
@@ -211,89 +226,75 @@ def _metric(records):
     return "angular_error" if is_pose.pop() else "macro_accuracy"
 
 
-def _protocol(record):
+def _protocol(record: Record) -> str:
     """Protocol of a record, in words."""
     return record["protocol"].replace("_", " ")
 
 
-def _set(record):
+def _set(record: Record) -> str:
     """Gestures of a record, or what is new, in words."""
     what = record.get("gestures") or record.get("generalization")
     return str(what).replace("_", " ")
 
 
-def _kind(record):
+def _kind(record: Record) -> str:
     """Protocol and gestures of a record, in words."""
     return f"{_protocol(record)}, {_set(record)}"
 
 
-def _in(record, title):
-    """Whether a record belongs into a panel; without a title all do."""
-    return title is None or _set(record) == title
-
-
-def _method_key(record):
-    """What is equal for two names of one method."""
+def _method_key(record: Record) -> str:
+    """The name of a method without its case and remarks, by which it is found."""
     return record["method"].casefold().removesuffix(" (upper bound)")
 
 
-def _label(ax, methods, title):
+def _label(ax: Axes, methods: list[str], title: str | None) -> None:
     """Name the methods, aslant where they are long, and the panel."""
     long = sum(map(len, methods)) > 16 * len(methods)
-    aslant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    aslant: dict[str, Any] = {}
+    if long:
+        aslant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(range(len(methods)), methods, **aslant)
     room = 1.0 if len(methods) == 1 else 0.6
     ax.set_xlim(-room, len(methods) - 1 + room)
-    if title is not None:
-        ax.set_title(title)
+    ax.set_title(title or "")
 
 
-def _places(records, methods, kinds, kind):
-    """Where bars stand (n_records,): methods apart, kinds side by side."""
-    method = np.array([methods.index(r["method"]) for r in records])
-    slot = np.array([kinds.index(kind(r)) for r in records])
-    return method + _WIDTH / len(kinds) * (slot - (len(kinds) - 1) / 2)
-
-
-def _draw_bar(ax, place, breadth, record, metric, spread, colour):
+def _draw_bar(
+    slot: _Slot, record: Record, metric: str, spread: str, colour: AnyArray
+) -> Rectangle | None:
     """Draw a bar and the spread; return the bar, None if there is no result."""
+    ax = slot.ax
     if record.get("converged", True) is False:
-        ax.text(
-            place,
-            0.01,
-            "did not converge",
-            transform=ax.get_xaxis_transform(),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize="small",
-            color=0.7 * colour[:3],
-        )
+        style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
+        style |= {"transform": ax.get_xaxis_transform(), "color": 0.7 * colour[:3]}
+        ax.text(slot.place, 0.01, "did not converge", style)
         return None
     height = record[metric]
-    (bar,) = ax.bar(place, height, 0.92 * breadth, color=colour, alpha=0.85)
+    (bar,) = ax.bar(slot.place, height, 0.92 * slot.breadth, color=colour, alpha=0.85)
     reach = record.get(spread)
     if reach is not None:
         if spread == "interval":
             reach = [[max(height - reach[0], 0)], [max(reach[1] - height, 0)]]
-        ax.errorbar(place, height, reach, color="k", capsize=3, lw=1.2, zorder=5)
+        ax.errorbar(slot.place, height, reach, color="k", capsize=3, lw=1.2, zorder=5)
     return bar
 
 
-def _draw_people(ax, place, breadth, per_user):
+def _draw_people(
+    slot: _Slot, per_user: Mapping[Any, float] | None
+) -> PathCollection | None:
     """Draw a point for each person, side by side within the bar."""
     if not per_user:
         return None
     values = np.array(list(per_user.values()))
     offsets = np.linspace(-0.3, 0.3, len(values)) if len(values) > 1 else np.zeros(1)
-    x = place + breadth * offsets
-    return ax.scatter(x, values, s=9, color="w", edgecolors="0.3", lw=0.6, zorder=3)
+    x = slot.place + slot.breadth * offsets
+    return slot.ax.scatter(x, values, 9, "w", edgecolors="0.3", lw=0.6, zorder=3)
 
 
-def _draw_published(ax, place, breadth, record, metric):
+def _draw_published(slot: _Slot, record: Record | None, metric: str) -> Line2D | None:
     """Draw a published number; return its marker, None if there is none."""
     if record is None or record[metric] is None:
         return None
     face = "none" if record.get("trust") == "low" else "gold"
-    style = {"marker": "D", "ms": 6, "mec": "k", "mfc": face, "ls": "none"}
-    return ax.plot(place + 0.3 * breadth, record[metric], zorder=6, **style)[0]
+    x, y = slot.place + 0.3 * slot.breadth, record[metric]
+    return slot.ax.plot(x, y, "D", ms=6, mec="k", mfc=face, zorder=6)[0]

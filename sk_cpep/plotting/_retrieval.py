@@ -1,15 +1,30 @@
 """An EMG window and the poses it retrieved."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import import_pyplot, only_window, time_axis
+from .._typing import AnyArray
+from ._display import Display, import_pyplot, only_window, time_axis
 from ._hand import FINGERS, N_JOINTS, draw_hand
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
+
 _N_COLS = 5
+Style = Literal["auto", "hand", "traces"]
 
 
-class RetrievalDisplay:
+@dataclass(eq=False, repr=False)
+class RetrievalDisplay(Display):
     """One EMG window and the poses that lie nearest to it, nearest first.
 
     Use :meth:`from_estimator` to create it.
@@ -42,14 +57,8 @@ class RetrievalDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes of the query.
-
-    axes_ : ndarray of shape (n_neighbors,) of matplotlib Axes
-        Axes of the poses.
-
-    figure_ : matplotlib Figure
-        Figure with all of them.
+    ax_, axes_, figure_
+        Axes of the query, axes of each pose, and their figure.
 
     emg_lines_ : list of matplotlib Line2D
         Lines of the channels, first on top, moved apart.
@@ -58,46 +67,31 @@ class RetrievalDisplay:
         Lines of each pose: a stick hand (5 fingers, palm) or one per joint.
     """
 
-    def __init__(
-        self,
-        emg,
-        poses,
-        names,
-        similarities,
-        *,
-        title="EMG",
-        sfreq=None,
-        pose_sfreq=None,
-        unit=None,
-        pose_unit="rad",
-    ):
-        self.emg = emg
-        self.poses = poses
-        self.names = names
-        self.similarities = similarities
-        self.title = title
-        self.sfreq = sfreq
-        self.pose_sfreq = pose_sfreq
-        self.unit = unit
-        self.pose_unit = pose_unit
+    emg: AnyArray
+    poses: AnyArray
+    names: Sequence[object] | AnyArray
+    similarities: AnyArray
+    _: KW_ONLY
+    title: str = "EMG"
+    sfreq: float | None = None
+    pose_sfreq: float | None = None
+    unit: str | None = None
+    pose_unit: str = "rad"
 
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
-        P_gallery,
-        index=0,
+        estimator: Any,
+        X: Any,
+        P_gallery: Any,
+        index: int = 0,
         *,
-        y=None,
-        n_neighbors=None,
-        style="auto",
-        sfreq=None,
-        pose_sfreq=None,
-        unit=None,
-        pose_unit="rad",
-        figure=None,
-    ):
+        y: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        style: Style = "auto",
+        figure: Figure | SubFigure | None = None,
+        **display_kw: Any,
+    ) -> RetrievalDisplay:
         """Look up the poses nearest to an EMG window and plot them.
 
         Parameters
@@ -125,17 +119,11 @@ class RetrievalDisplay:
             emg2pose and shows the middle of the window, or as angles over time.
             By default hands where there are 20 angles.
 
-        sfreq, pose_sfreq : float, default=None
-            Sampling rates in Hz, for time axes in seconds.
-
-        unit : str, default=None
-            Unit of the EMG, for its label.
-
-        pose_unit : str, default="rad"
-            Unit of the joint angles, for their label.
-
         figure : matplotlib Figure or SubFigure, default=None
             Where to draw, by default a new figure.
+
+        **display_kw : dict
+            `sfreq`, `pose_sfreq`, `unit` and `pose_unit` of the display.
 
         Returns
         -------
@@ -159,24 +147,19 @@ class RetrievalDisplay:
             np.stack([np.atleast_2d(P_gallery[int(i)]) for i in found[0]]),
             estimator.gallery_labels_[found[0]],
             1 - distance[0],
-            title=title,
-            sfreq=sfreq,
-            pose_sfreq=pose_sfreq,
-            unit=unit,
-            pose_unit=pose_unit,
+            **{"title": title} | display_kw,
         )
         return display.plot(figure, style=style)
 
-    def plot(self, figure=None, *, style="auto"):
+    def plot(
+        self, figure: Figure | SubFigure | None = None, *, style: Style = "auto"
+    ) -> RetrievalDisplay:
         """Plot the query and the poses.
 
         Parameters
         ----------
-        figure : matplotlib Figure or SubFigure, default=None
-            Where to draw, by default a new figure.
-
-        style : {"auto", "hand", "traces"}, default="auto"
-            How to draw poses; see :meth:`from_estimator`.
+        figure, style
+            As in :meth:`from_estimator`.
 
         Returns
         -------
@@ -184,7 +167,7 @@ class RetrievalDisplay:
             The display, with its attributes set.
         """
         as_hand = _check_style(style, self.poses.shape[1])
-        self.figure_, self.ax_, self.axes_ = self._make_axes(figure)
+        self._add_axes(figure)
         self.emg_lines_ = _draw_stack(self.ax_, self.emg, self.sfreq, self.unit)
         self.ax_.set_title(self.title)
         draw = _draw_middle if as_hand else self._draw_traces
@@ -197,8 +180,8 @@ class RetrievalDisplay:
             self._name_fingers(self.pose_lines_[0][: len(FINGERS)])
         return self
 
-    def _make_axes(self, figure):
-        """Figure, axes of the query on the left, axes of the poses in a grid."""
+    def _add_axes(self, figure: Figure | SubFigure | None) -> None:
+        """Set the axes of the query, on the left, and of the poses, in a grid."""
         plt = import_pyplot(self)
         n = len(self.poses)
         n_cols = min(n, _N_COLS)
@@ -206,15 +189,18 @@ class RetrievalDisplay:
         if figure is None:
             size = (4 + 1.7 * n_cols, max(3.2, 2.1 * n_rows))
             figure = plt.figure(figsize=size, layout="constrained")
-        left, right = figure.add_gridspec(1, 2, width_ratios=[2.4, n_cols])
-        axes = right.subgridspec(n_rows, n_cols).subplots(
-            sharex=True, sharey=True, squeeze=False
+        halves = figure.add_gridspec(1, 2, width_ratios=[2.4, n_cols])
+        axes = (
+            halves[1]
+            .subgridspec(n_rows, n_cols)
+            .subplots(sharex=True, sharey=True, squeeze=False)
         )
         for ax in axes.ravel()[n:]:
             ax.remove()
-        return figure, figure.add_subplot(left), axes.ravel()[:n]
+        self.figure_, self.axes_ = figure, axes.ravel()[:n]
+        self.ax_ = figure.add_subplot(halves[0])
 
-    def _draw_traces(self, ax, pose):
+    def _draw_traces(self, ax: Axes, pose: AnyArray) -> list[Line2D]:
         """Draw angles over time; return one line per joint."""
         times, label = time_axis(pose.shape[1], self.pose_sfreq)
         lines = ax.plot(times, pose.T, lw=0.8)
@@ -223,7 +209,7 @@ class RetrievalDisplay:
         ax.label_outer()
         return lines
 
-    def _name_fingers(self, handles):
+    def _name_fingers(self, handles: list[Line2D]) -> None:
         """Name the fingers below the hands."""
         self.figure_.legend(
             handles=handles,
@@ -234,13 +220,13 @@ class RetrievalDisplay:
         )
 
 
-def _draw_middle(ax, pose):
+def _draw_middle(ax: Axes, pose: AnyArray) -> list[Line2D]:
     """Draw a stick hand at the middle of a pose window (20, n_times)."""
     return draw_hand(ax, pose[:, pose.shape[1] // 2])
 
 
-def _check_style(style, n_joints):
-    """Tell whether to draw hands."""
+def _check_style(style: Style, n_joints: int) -> bool:
+    """Whether to draw hands."""
     if style not in ("auto", "hand", "traces"):
         raise ValueError(f"style must be 'auto', 'hand' or 'traces', got {style!r}.")
     if style == "hand" and n_joints != N_JOINTS:
@@ -248,7 +234,9 @@ def _check_style(style, n_joints):
     return style != "traces" and n_joints == N_JOINTS
 
 
-def _draw_stack(ax, emg, sfreq, unit):
+def _draw_stack(
+    ax: Axes, emg: AnyArray, sfreq: float | None, unit: str | None
+) -> list[Line2D]:
     """Draw channels one below the other; return their lines."""
     times, label = time_axis(emg.shape[1], sfreq)
     emg = emg - np.median(emg, axis=1, keepdims=True)

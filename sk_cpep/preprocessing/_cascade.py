@@ -1,12 +1,16 @@
-"""A cascade of second-order sections over rows: in place, and quick where they rest.
+"""A cascade of second-order sections over rows: in place, and fast where they rest.
 
 Where a row holds one value for long, what is left of the filter's response is first
 denormal numbers, on which a processor takes many times as long, and then rounding. So
 responses are dropped there once they have died away.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.signal import sosfilt, sosfilt_zi
+
+from .._typing import AnyArray, Float64Array
 
 # A response has died away when this share of it is left.
 RUNG_OUT = 1e-10
@@ -14,26 +18,26 @@ RUNG_OUT = 1e-10
 # Samples that are filtered at once: 2 MiB, near a core's cache.
 PIECE_SAMPLES = 2**18
 
-# Denormal numbers begin here; poles of up to this radius pass through them quickly.
+# Below this, numbers are denormal; poles of up to this radius leave them behind soon.
 LEAST_NORMAL = 1e-300
 SLOW_RADIUS = 0.5
 
-# What is below this share of the largest value can't become visible again.
-NOTHING = 1e-30
+# A state below this share of the largest value has no visible effect any more.
+NEGLIGIBLE = 1e-30
 
-# Runs of equal values are looked for at every so many samples first.
+# Runs of equal values are searched for at every so many samples first.
 STEP = 64
 
 
 class Cascade:
-    """Second-order sections, with what is known of them beforehand.
+    """Second-order sections with their steady state, gain and times of decay.
 
     Parameters
     ----------
     sos : ndarray of shape (n_sections, 6)
     """
 
-    def __init__(self, sos):
+    def __init__(self, sos: Float64Array) -> None:
         # scipy refuses a read-only array, such as one that joblib has memory-mapped.
         self.sos = np.array(sos)
         # Of a constant input of 1: the state, of shape (n_sections, 1, 2), the output.
@@ -45,7 +49,7 @@ class Cascade:
         self.denormal = int(np.log(LEAST_NORMAL) / np.log(fastest))
         self.shortest_rest = max(4 * STEP, min(self.denormal, self.rung_out))
 
-    def run(self, x):
+    def run(self, x: Float64Array) -> None:
         """Filter rows in place, each from the steady state of its first sample.
 
         Where a row holds one value for longer than its response to what came before
@@ -67,19 +71,21 @@ class Cascade:
             self._advance(rows, self.steady * rows[:, :1])
             x[busy] = rows
 
-    def run_constant(self, x):
-        """What `run` makes of rows of which each is one value."""
+    def run_constant(self, x: Float64Array) -> Float64Array:
+        """The output of `run` for rows that are constant."""
         return x * self.gain + 0.0  # never -0.0
 
-    def _find_rests(self, x):
+    def _find_rests(self, x: Float64Array) -> dict[int, list[tuple[int, int]]]:
+        """Long runs of equal values, by the rows that have any."""
         points = x[:, :: self.shortest_rest // 2]
         rows = np.flatnonzero((points[:, 1:] == points[:, :-1]).any(axis=1))
-        rests = {i: equal_runs(x[i], self.shortest_rest) for i in rows}
+        rests = {i: equal_runs(x[i], self.shortest_rest) for i in rows.tolist()}
         return {i: runs for i, runs in rests.items() if runs}
 
-    def _run_with_rests(self, x, rests):
+    def _run_with_rests(self, x: Float64Array, rests: list[tuple[int, int]]) -> None:
+        """Filter one row, (1, n_times), in place, of which some runs are constant."""
         state, position = self.steady * x[:, :1], 0
-        floor = NOTHING * max(x.max(), -x.min())
+        floor = NEGLIGIBLE * max(x.max(), -x.min())
         for cut, stop in self._cuts(rests):
             state = self._advance(x[:, position:cut], state)
             if stop is None:
@@ -91,12 +97,12 @@ class Cascade:
                 position = stop
         self._advance(x[:, position:], state)
 
-    def _cuts(self, rests):
-        """Where to halt, and up to where the response has died away from there on.
+    def _cuts(self, rests: list[tuple[int, int]]) -> Iterator[tuple[int, int | None]]:
+        """Where to interrupt the filter, and up to where the output is then constant.
 
-        Fast sections are at rest long before slow ones: the halts of a rest (those with
-        None) are ever further apart, so that each section is stopped between what
-        counts and what is denormal.
+        Fast sections come to rest long before slow ones. So the interruptions within a
+        rest (those with None, at which negligible states are set to zero) are ever
+        further apart: every section is stopped before its state becomes denormal.
         """
         for start, stop in rests:
             if start == 0:
@@ -110,7 +116,7 @@ class Cascade:
             if stop - start > self.rung_out:
                 yield start + self.rung_out, stop
 
-    def _advance(self, x, state):
+    def _advance(self, x: Float64Array, state: Float64Array) -> Float64Array:
         """Filter rows in place, from `state` on; return the state after them."""
         size = max(1, PIECE_SAMPLES // len(x))
         for start in range(0, x.shape[1], size):
@@ -119,18 +125,18 @@ class Cascade:
         return state
 
 
-def pole_radii(sos):
+def pole_radii(sos: Float64Array) -> Float64Array:
     """Largest radius of a pole of each section."""
     return np.array([np.abs(np.roots(section[3:])).max() for section in sos])
 
 
-def ringing(sos, share):
+def ringing(sos: Float64Array, share: float) -> int:
     """Samples until no more than `share` of the slowest response is left."""
     slowest = np.clip(pole_radii(sos).max(), 1e-3, 1 - 1e-15)
     return int(np.ceil(np.log(share) / np.log(slowest)))
 
 
-def equal_runs(x, length):
+def equal_runs(x: AnyArray, length: int) -> list[tuple[int, int]]:
     """Starts and stops of all runs of at least `length` equal values.
 
     Parameters
@@ -151,7 +157,8 @@ def equal_runs(x, length):
     return found
 
 
-def _runs(x, length):
+def _runs(x: AnyArray, length: int) -> list[tuple[int, int]]:
+    """Starts and stops of runs of equal values, by looking at each of them."""
     edges = np.flatnonzero(x[1:] != x[:-1]) + 1
     edges = np.concatenate([[0], edges, [len(x)]])
     long = np.flatnonzero(np.diff(edges) >= length)

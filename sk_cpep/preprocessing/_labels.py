@@ -1,14 +1,19 @@
 """Labels per sample: read without a change, and the majority of each window."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._ids import as_column, read_ids, refuse_missing, refuse_several_kinds
+from .._typing import AnyArray, BoolArray, Float64Array, IntArray
 
 _PAIRS = 2**17  # of windows and runs that are counted at once
 _EXACT = 2**53  # float64 holds the whole numbers up to here
 
 
-def read_labels(entry, name, recording):
+def read_labels(entry: ArrayLike, name: str, recording: int) -> AnyArray:
     """Labels of a recording's samples.
 
     Parameters
@@ -16,10 +21,10 @@ def read_labels(entry, name, recording):
     entry : array-like of shape (n_times,) or (n_times, 1)
 
     name : str
-        What error messages call the array that it is of.
+        What error messages call the array that holds the entry.
 
     recording : int
-        And where it is there.
+        Index of the entry.
 
     Returns
     -------
@@ -44,14 +49,16 @@ def read_labels(entry, name, recording):
     return labels
 
 
-def is_text(labels):
+def is_text(labels: AnyArray) -> bool:
     """Whether labels are str or bytes."""
     if labels.dtype.kind == "O":
         return isinstance(labels[0], (str, bytes))
     return labels.dtype.kind in "US"
 
 
-def majority(labels, starts, size):
+def majority(
+    labels: AnyArray, starts: IntArray, size: int
+) -> tuple[AnyArray, Float64Array]:
     """Most frequent label of each window, and the share that it holds.
 
     Labels come in runs: the time that this takes grows with the runs in the windows,
@@ -81,12 +88,12 @@ def majority(labels, starts, size):
         begin = np.maximum(edges[runs], starts[part][windows])
         end = np.minimum(edges[runs + 1], starts[part][windows] + size)
         keys = windows * len(classes) + codes[runs]
-        keys, held = _sum_of_equals(keys, end - begin, size + 1)
-        winners[part], counts[part] = _most(*np.divmod(keys, len(classes)), held)
+        summed, held = _sum_of_equals(keys, end - begin, size + 1)
+        winners[part], counts[part] = _most(*np.divmod(summed, len(classes)), held)
     return classes[winners], counts / size
 
 
-def join_labels(parts, name):
+def join_labels(parts: Sequence[AnyArray], name: str) -> AnyArray:
     """Labels of several recordings as one array, with their values as they are."""
     if is_text(parts[0]):
         kinds = {part.dtype.kind for part in parts}
@@ -97,7 +104,9 @@ def join_labels(parts, name):
     return np.concatenate([part.astype(exact, copy=False) for part in parts])
 
 
-def mark_labels(labels, rows, mark, name):
+def mark_labels(
+    labels: AnyArray, rows: BoolArray, mark: int | str | bytes | None, name: str
+) -> AnyArray:
     """Labels with a mark in some rows.
 
     Parameters
@@ -124,7 +133,7 @@ def mark_labels(labels, rows, mark, name):
             f"impure_label={mark!r} does not go with the labels of {name}, "
             f"which are {'strings' if text else 'numbers'}."
         )
-    if text:
+    if isinstance(mark, (str, bytes)):
         return np.where(rows, np.asarray(_as_labels(mark, labels)), labels)
     marked = np.where(rows, np.asarray(mark), labels)
     exact = _exact_type(marked.dtype, [labels, np.asarray([mark])], name)
@@ -134,16 +143,17 @@ def mark_labels(labels, rows, mark, name):
     return marked
 
 
-def _are_labels(labels):
+def _are_labels(labels: AnyArray) -> bool:
     """Whether all are whole numbers, or text."""
     if labels.dtype.kind == "f":
-        return np.all(np.isfinite(labels) & (labels == np.rint(labels)))
+        return bool(np.all(np.isfinite(labels) & (labels == np.rint(labels))))
     if labels.dtype.kind == "O":
         return all(isinstance(label, (int, str, bytes)) for label in labels)
     return labels.dtype.kind in "biuUS"
 
 
-def _read_objects(labels, where):
+def _read_objects(labels: AnyArray, where: str) -> AnyArray:
+    """Labels in the type that numpy has for all of them, if that changes none."""
     values = labels.tolist()
     if len(labels) == 0:
         return np.asarray(values)
@@ -154,8 +164,8 @@ def _read_objects(labels, where):
     return plain if is_same else read_ids(labels, where)
 
 
-def _classify(labels):
-    """Labels in ascending order, perhaps with some that are not there, and which it is."""
+def _classify(labels: AnyArray) -> tuple[AnyArray, IntArray]:
+    """Labels in ascending order, some perhaps unused, and the number of each label."""
     if labels.dtype.kind in "iu":
         low, high = int(labels.min()), int(labels.max())
         if high - low < 2 * len(labels) and high <= np.iinfo(np.int64).max:  # dense
@@ -164,8 +174,8 @@ def _classify(labels):
     return np.unique(labels, return_inverse=True)
 
 
-def _parts(n_runs, most):
-    """Slices of at most so many windows, with as many runs as are counted at once."""
+def _parts(n_runs: IntArray, most: int) -> Iterator[slice]:
+    """Slices of at most `most` windows, with as many runs as are counted at once."""
     stops = np.cumsum(n_runs)
     start = 0
     while start < len(n_runs):
@@ -176,14 +186,16 @@ def _parts(n_runs, most):
         start = stop
 
 
-def _pairs(first, n_runs):
+def _pairs(first: IntArray, n_runs: IntArray) -> tuple[IntArray, IntArray]:
     """Each run of each window, as the numbers of the run and of the window."""
     windows = np.repeat(np.arange(len(first)), n_runs)
     offsets = first - (np.cumsum(n_runs) - n_runs)
     return np.arange(len(windows)) + np.repeat(offsets, n_runs), windows
 
 
-def _sum_of_equals(keys, amounts, base):
+def _sum_of_equals(
+    keys: IntArray, amounts: IntArray, base: int
+) -> tuple[IntArray, IntArray]:
     """Keys in ascending order, each once, and the sum of their amounts below `base`."""
     # One array of numbers is sorted several times as fast as one by another.
     keys, amounts = np.divmod(np.sort(keys * base + amounts), base)
@@ -191,8 +203,10 @@ def _sum_of_equals(keys, amounts, base):
     return keys[new], np.add.reduceat(amounts, new)
 
 
-def _most(windows, codes, held):
-    """The code of which each window holds most, the lowest of equals, and how much."""
+def _most(
+    windows: IntArray, codes: IntArray, held: IntArray
+) -> tuple[IntArray, IntArray]:
+    """The most frequent code of each window, the lowest of equals, and its samples."""
     begin = np.flatnonzero(np.append(True, windows[1:] != windows[:-1]))
     most = np.maximum.reduceat(held, begin)
     best = np.flatnonzero(held == np.repeat(most, np.diff(np.append(begin, len(held)))))
@@ -200,7 +214,9 @@ def _most(windows, codes, held):
     return codes[best], most
 
 
-def _exact_type(dtype, parts, name):
+def _exact_type(
+    dtype: np.dtype[Any], parts: Sequence[AnyArray], name: str
+) -> np.dtype[Any]:
     """`dtype`, or an integer one where it is of floats that would change integers."""
     parts = [part for part in parts if part.size]
     integers = [part for part in parts if part.dtype.kind in "biu"]
@@ -219,7 +235,7 @@ def _exact_type(dtype, parts, name):
     )
 
 
-def _as_labels(mark, labels):
+def _as_labels(mark: str | bytes, labels: AnyArray) -> str | bytes:
     """A mark in the type of text that the labels have."""
     if labels.dtype.kind == "S" or isinstance(labels[0], bytes):
         return mark.encode() if isinstance(mark, str) else mark

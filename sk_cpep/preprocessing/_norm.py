@@ -1,25 +1,24 @@
 """Zero mean and unit standard deviation per window."""
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from .._callback_support import CallbackSupportMixin, leaf_fit
-from ._frames import FrameOutputMixin, OneToOneFeatureMixin
-from ._recordings import BLOCK_SAMPLES, as_recordings, count_dead, map_recordings
+from .._typing import AnyArray, FloatArray
+from ._base import RecordingTransformer
+from ._recordings import BLOCK_SAMPLES, Recordings, count_dead, map_recordings
 
 
-class InstanceNorm(
-    CallbackSupportMixin, OneToOneFeatureMixin, FrameOutputMixin, BaseEstimator
-):
-    """Zero mean and unit standard deviation, each window by itself.
+class InstanceNorm(OneToOneFeatureMixin, RecordingTransformer):
+    """Zero mean and unit standard deviation of each window, or recording of a list.
 
     Nothing is carried from one window to another, so nothing leaks from training
-    to test data. Statistics are taken in float64.
+    to test data. Statistics are taken in float64, and what is transformed has no unit.
 
     Parameters
     ----------
@@ -42,12 +41,6 @@ class InstanceNorm(
         In how many of the windows that `fit` saw each channel had no signal: its
         range was at most `eps` times its largest absolute value.
 
-    n_features_in_ : int
-        Number of channels, or of time samples where `fit` saw a 2-D array.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, only where `fit` saw a data frame.
-
     Examples
     --------
     >>> import numpy as np
@@ -58,87 +51,29 @@ class InstanceNorm(
             [ 0.   ,  0.   ,  0.   ]]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "over": [StrOptions({"channel", "window"})],
         "eps": [Interval(Real, 0, 1, closed="left")],
     }
 
-    def __init__(self, over="channel", eps=1e-8):
+    def __init__(
+        self, over: Literal["channel", "window"] = "channel", eps: float = 1e-8
+    ) -> None:
         self.over = over
         self.eps = eps
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @leaf_fit
-    def fit(self, X, y=None):
-        """Check the data; nothing is learned from it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or \
-                (n_windows, n_times), or list of array-likes of shape \
-                (n_channels, n_times_i)
-            Windows, or recordings to be normalised as a whole, in any unit.
-
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : object
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If `X` holds NaN or infinite values.
-        """
-        X = as_recordings(X, estimator=self)
+    def _learn(self, X: Recordings) -> None:
+        """Count the channels without a signal."""
         self.n_dead_ = count_dead(X, self.eps)
-        return self
 
-    def transform(self, X):
-        """Normalise each window, or each recording of a list.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_windows, n_channels, n_times) or \
-                (n_windows, n_times), or list of array-likes of shape \
-                (n_channels, n_times_i)
-            Windows, or recordings to be normalised as a whole, in any unit.
-
-        Returns
-        -------
-        X_norm : ndarray or list of ndarrays
-            As `X`, without unit; float32 stays float32, everything else becomes
-            float64.
-
-        Raises
-        ------
-        ValueError
-            If `X` holds NaN or infinite values.
-        """
-        check_is_fitted(self)
-        X = as_recordings(X, estimator=self, reset=False)
+    def _apply(self, X: Recordings) -> Recordings:
+        """Normalise each window, or each recording of a list."""
         whole = self.over == "window"
         return map_recordings(partial(standardise, eps=self.eps), X, whole=whole)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
-
-def standardise(x, out, eps):
-    """Zero mean and unit standard deviation of each row, in float64; flat is zero.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_rows, n_samples)
-    out : ndarray of shape (n_rows, n_samples)
-        Is written.
-    eps : float
-    """
+def standardise(x: FloatArray, out: FloatArray, eps: float) -> None:
+    """Write rows (n_rows, n_samples) standardised in float64, flat ones as zeros."""
     if x.size > BLOCK_SAMPLES:
         _standardise_long(x, out, eps)
         return
@@ -150,7 +85,7 @@ def standardise(x, out, eps):
     np.multiply(z, _inverse(sd, x.dtype, eps), out=out, casting="same_kind")
 
 
-def _standardise_long(x, out, eps):
+def _standardise_long(x: FloatArray, out: FloatArray, eps: float) -> None:
     """The same for one long row, in the order of numpy's sums, piece by piece."""
     peak, n = _peak(x), x.shape[1]
     mean = _pairwise_sum(lambda start, stop: x[:, start:stop] / peak, 0, n) / n
@@ -163,7 +98,9 @@ def _standardise_long(x, out, eps):
         out[:, part] = (x[:, part] / peak - mean) * inverse
 
 
-def _pairwise_sum(piece, start, stop):
+def _pairwise_sum(
+    piece: Callable[[int, int], FloatArray], start: int, stop: int
+) -> AnyArray:
     """Sum of piece(start, stop), halved as numpy halves an array that it sums."""
     if stop - start <= BLOCK_SAMPLES:
         return piece(start, stop).sum(axis=1, keepdims=True)
@@ -172,11 +109,13 @@ def _pairwise_sum(piece, start, stop):
     return _pairwise_sum(piece, start, middle) + _pairwise_sum(piece, middle, stop)
 
 
-def _peak(x):
+def _peak(x: FloatArray) -> FloatArray:
+    """Largest absolute value of each row, 1 where it is zero."""
     peak = np.maximum(x.max(axis=1, keepdims=True), -x.min(axis=1, keepdims=True))
     return np.where(peak == 0, 1, peak).astype(np.float64)
 
 
-def _inverse(sd, dtype, eps):
+def _inverse(sd: FloatArray, dtype: np.dtype[Any], eps: float) -> FloatArray:
+    """What to multiply rows by, given their standard deviations; zero if flat."""
     flat = sd <= (max(eps, np.finfo(dtype).eps) if dtype == np.float32 else eps)
     return np.where(flat, 0, 1 / np.where(flat, 1, sd))

@@ -1,19 +1,40 @@
 """How the preprocessing steps read recordings, and map a function over them."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array, validate_data
 
+from .._typing import BoolArray, FloatArray, IntArray, RecordingsLike
 from ._origin import origin_of, with_origin
 
+# As they are read: each of shape (n_channels, n_times_i), or of shape (n, n_channels,
+# n_times) or (n, n_times) in one array.
+Recordings: TypeAlias = list[FloatArray] | FloatArray
+
 FLOATS = (np.float64, np.float32)
+
+_ANY_SHAPE: dict[str, Any] = dict(
+    ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_min_features=0
+)
 
 # Float64 copies are made of one block of rows at a time: 2 MiB, near a core's cache.
 BLOCK_SAMPLES = 2**18
 
 
-def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True, min_times=1):
+def as_recordings(
+    X: RecordingsLike,
+    *,
+    name: str = "X",
+    estimator: Any = None,
+    reset: bool = True,
+    finite: bool = True,
+    min_times: int = 1,
+) -> Recordings:
     """Read recordings, or windows, as floating-point arrays without a copy.
 
     Parameters
@@ -47,34 +68,28 @@ def as_recordings(X, *, name="X", estimator=None, reset=True, finite=True, min_t
         float32 and float64 are kept, everything else becomes float64. Windows whose
         origin is known keep it.
     """
-    given = list(X) if _is_boxed(X) else X
+    given: Any = X
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
+        given = list(X)
     if given is None or (isinstance(given, (list, tuple)) and len(given) == 0):
         raise ValueError(
             f"{name} holds no recordings, got {X!r}: 0 sample(s), while a minimum of 1 "
             "is required. Expected a list of arrays of shape (n_channels, n_times)."
         )
-    is_list = is_recording_list(given)
-    if is_list:
-        X = _read_list(given, name, min_times)
+    read: Recordings
+    if isinstance(given, (list, tuple)) and any(_ndim(x) >= 2 for x in given):
+        read = _read_list(given, name, min_times)
+        given = read[0].T
     else:
-        X = with_origin(_read_array(given, name), origin_of(given))
-    names_and_number = X[0].T if is_list else given
-    if estimator is not None and not reset:
-        validate_data(estimator, X=names_and_number, reset=False, skip_check_array=True)
+        read = with_origin(_read_array(given, name), origin_of(given))
+    if estimator is not None:
+        validate_data(estimator, X=given, reset=reset, skip_check_array=True)
     if finite:
-        check_finite(X, name)
-    if estimator is not None and reset:  # last: a fit that fails changes nothing
-        validate_data(estimator, X=names_and_number, skip_check_array=True)
-    return X
+        check_finite(read, name)
+    return read
 
 
-def is_recording_list(X):
-    """Whether `X` is a sequence of 2-D arrays rather than one array."""
-    is_sequence = isinstance(X, (list, tuple)) or _is_boxed(X)
-    return is_sequence and any(_ndim(x) >= 2 for x in X)
-
-
-def check_finite(X, name="X"):
+def check_finite(X: Recordings, name: str = "X") -> None:
     """Raise a ValueError that counts the NaN and infinite values per recording."""
     if isinstance(X, np.ndarray) and not any(_count_nonfinite(X)):
         return
@@ -90,7 +105,13 @@ def check_finite(X, name="X"):
     )
 
 
-def map_recordings(func, X, n_jobs=None, *, whole=False):
+def map_recordings(
+    func: Callable[[FloatArray, FloatArray], None],
+    X: Recordings,
+    n_jobs: int | None = None,
+    *,
+    whole: bool = False,
+) -> Recordings:
     """Apply `func` to blocks of rows: to channels, or to recordings as a whole.
 
     A block has :data:`BLOCK_SAMPLES` samples, or one row where that is longer: it takes
@@ -122,20 +143,21 @@ def map_recordings(func, X, n_jobs=None, *, whole=False):
         If a result is beyond the largest number of that precision.
     """
     is_list = isinstance(X, list)
-    arrays = X if is_list else [np.asarray(X)]
+    arrays = X if isinstance(X, list) else [np.asarray(X)]
     out = [np.empty_like(x, order="C") for x in arrays]
     blocks = [
         block for x, z in zip(arrays, out) for block in _blocks(x, z, whole, is_list)
     ]
     parallel = Parallel(n_jobs=n_jobs, require="sharedmem")
     finite = parallel(delayed(_apply)(func, x, z) for x, z in blocks)
-    out = out if is_list else with_origin(out[0], origin_of(X))
     if not all(finite):
-        _refuse_overflow(X, out)
-    return out
+        _refuse_overflow(X, out if is_list else out[0])
+    return out if is_list else with_origin(out[0], origin_of(X))
 
 
-def _blocks(x, z, whole, is_list):
+def _blocks(
+    x: FloatArray, z: FloatArray, whole: bool, is_list: bool
+) -> list[tuple[FloatArray, FloatArray]]:
     """Pairs of views, or of reads, of shape (n_rows, n_samples)."""
     width = x.size // (1 if is_list else len(x)) if whole else x.shape[-1]
     x, z = x.reshape(-1, width), z.reshape(-1, width)
@@ -143,13 +165,17 @@ def _blocks(x, z, whole, is_list):
     return [(x[s], z[s]) for s in gen_batches(len(x), rows)]
 
 
-def _apply(func, x, out):
+def _apply(
+    func: Callable[[FloatArray, FloatArray], None], x: FloatArray, out: FloatArray
+) -> bool:
+    """Let `func` write `out`; whether all of it is finite."""
     with np.errstate(over="ignore"):
         func(x, out)
     return not any(_count_nonfinite(out))
 
 
-def _refuse_overflow(X, Z):
+def _refuse_overflow(X: Recordings, Z: Recordings) -> None:
+    """Raise a ValueError that names the first recording with a result too large."""
     i = next(i for i, z in enumerate(Z) if any(_count_nonfinite(z)))
     raise ValueError(
         f"Recording {i} holds values up to {np.max(np.abs(X[i])):.3g}, for which the "
@@ -158,7 +184,7 @@ def _refuse_overflow(X, Z):
     )
 
 
-def count_dead(X, tolerance=0.0):
+def count_dead(X: Recordings, tolerance: float = 0.0) -> IntArray:
     """In how many recordings each channel has no signal, nothing but a constant.
 
     Parameters
@@ -178,7 +204,7 @@ def count_dead(X, tolerance=0.0):
     return is_flat(X if X.ndim == 3 else X[:, np.newaxis], tolerance).sum(axis=0)
 
 
-def is_flat(x, tolerance=0.0):
+def is_flat(x: FloatArray, tolerance: float = 0.0) -> BoolArray:
     """Whether rows hold a constant, up to the rounding of their precision.
 
     Parameters
@@ -193,31 +219,31 @@ def is_flat(x, tolerance=0.0):
     -------
     flat : bool ndarray of shape (...)
     """
-    tolerance = max(tolerance, 2 * np.finfo(x.dtype).eps)
-    # Few rows that start flat go on so: the rest need not be read to the end.
-    flat = _is_flat(x[..., :8], tolerance)
-    flat[flat] = _is_flat(x[flat], tolerance)
+    tolerance = max(tolerance, 2 * float(np.finfo(x.dtype).eps))
+
+    def within(x: FloatArray) -> BoolArray:
+        low, high = x.min(axis=-1).astype(float), x.max(axis=-1).astype(float)
+        return high / 2 - low / 2 <= tolerance * np.maximum(-low, high) / 2
+
+    # Few rows that start flat remain so: the others need not be read to the end.
+    flat = within(x[..., :8])
+    flat[flat] = within(x[flat])
     return flat
 
 
-def _is_flat(x, tolerance):
-    low, high = x.min(axis=-1).astype(float), x.max(axis=-1).astype(float)
-    return high / 2 - low / 2 <= tolerance * np.maximum(-low, high) / 2
-
-
-def _is_boxed(X):
-    return isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
-
-
-def _ndim(x):
+def _ndim(x: ArrayLike) -> int:
+    """Number of dimensions, 2 for nested lists of unequal lengths."""
     try:
         return np.ndim(x)
-    except ValueError:  # nested lists of unequal lengths
+    except ValueError:
         return 2
 
 
-def _read_list(X, name, min_times):
-    X = [_read_recording(x, i, name) for i, x in enumerate(X)]
+def _read_list(
+    entries: Sequence[ArrayLike], name: str, min_times: int
+) -> list[FloatArray]:
+    """Recordings of a list, checked for their shapes."""
+    X = [_read_recording(x, i, name) for i, x in enumerate(entries)]
     n_channels = X[0].shape[:1]
     for i, shape in enumerate(x.shape for x in X):
         if len(shape) != 2:
@@ -240,17 +266,18 @@ def _read_list(X, name, min_times):
     return X
 
 
-def _read_recording(x, i, name):
-    any_shape = dict(
-        ensure_2d=False, allow_nd=True, ensure_min_samples=0, ensure_min_features=0
-    )
+def _read_recording(x: ArrayLike, i: int, name: str) -> FloatArray:
+    """A recording of any shape as an array of floats."""
     try:
-        return check_array(x, dtype=FLOATS, ensure_all_finite=False, **any_shape)
+        return check_array(x, dtype=FLOATS, ensure_all_finite=False, **_ANY_SHAPE)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"recording {i} of {name} is no array: {error}") from error
+        raise ValueError(
+            f"recording {i} of {name} cannot be read as an array: {error}"
+        ) from error
 
 
-def _read_array(X, name):
+def _read_array(X: Any, name: str) -> FloatArray:
+    """Recordings of equal length, or windows, in one array."""
     if isinstance(X, (list, tuple)) and len(set(map(np.shape, X))) > 1:
         raise ValueError(
             f"{name} is a list of unequally long entries that are not 2-D; each "
@@ -268,9 +295,10 @@ def _read_array(X, name):
     return X
 
 
-def _count_nonfinite(x):
+def _count_nonfinite(x: FloatArray) -> tuple[int, int]:
+    """Number of NaN and of infinite values."""
     # The sum is finite only where every value is, and allocates nothing.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(x.sum()):
             return 0, 0
-    return np.count_nonzero(np.isnan(x)), np.count_nonzero(np.isinf(x))
+    return int(np.isnan(x).sum()), int(np.isinf(x).sum())

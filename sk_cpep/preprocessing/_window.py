@@ -2,25 +2,35 @@
 
 import warnings
 from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from sklearn.base import BaseEstimator, _fit_context
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from .._callback_support import CallbackSupportMixin, leaf_fit
-from ._frames import FrameOutputMixin
+from .._typing import AnyArray, FloatArray, IntArray
+from ._base import RecordingTransformer
 from ._origin import Origin, with_origin
-from ._recordings import as_recordings
+from ._recordings import Recordings
 
 
-class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
+class Windower(RecordingTransformer):
     """Cut recordings into windows.
 
     The windows of a recording start at 0, `stride`, 2 `stride`, ... as long as a
     whole window fits, and follow those of the recording before. The number of
     samples changes: use :func:`make_windows` to cut labels or pose along.
+
+    What `transform` returns is one array of shape (n_windows, n_channels, size), in the
+    unit of the recordings; each row of a 2-D array is a recording of one channel. The
+    array knows how many of its rows come from which recording, by which an encoder
+    checks how EMG and pose pair. It keeps this in operations that leave rows in place:
+    the package's own steps, operations element by element, a choice of channels, a
+    pickle. Recordings shorter than `size` give no window, and a UserWarning; if all are,
+    a ValueError is raised. NaN and infinite values are refused, as leaving windows out
+    would break the pairing with the pose.
 
     Parameters
     ----------
@@ -30,14 +40,6 @@ class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
     stride : int, default=None
         Samples from the start of one window to the start of the next. None takes
         `size`: windows touch and do not overlap.
-
-    Attributes
-    ----------
-    n_features_in_ : int
-        Number of channels, or of time samples where `fit` saw a 2-D array.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, only where `fit` saw a data frame.
 
     See Also
     --------
@@ -52,75 +54,22 @@ class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
     (8, 16, 2000)
     """
 
-    _parameter_constraints: dict = {
+    _min_times: ClassVar[int] = 0
+    _parameter_constraints: dict[str, Any] = {
         "size": [Interval(Integral, 1, None, closed="left")],
         "stride": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    def __init__(self, size, stride=None):
+    def __init__(self, size: int, stride: int | None = None) -> None:
         self.size = size
         self.stride = stride
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    @leaf_fit
-    def fit(self, X, y=None):
-        """Check the data; nothing is learned from it.
-
-        Parameters
-        ----------
-        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
-                shape (n, n_channels, n_times) or (n, n_times)
-            Recordings in any unit.
-
-        y : Ignored
-            Not used, present for API consistency by convention.
-
-        Returns
-        -------
-        self : object
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If `X` holds NaN or infinite values.
-        """
-        X = as_recordings(X, estimator=self, min_times=0)
+    def _learn(self, X: Recordings) -> None:
+        """Note the number of channels."""
         self._n_features_out = X[0].shape[0] if X[0].ndim == 2 else 1
-        return self
 
-    def transform(self, X):
-        """Cut recordings into windows.
-
-        Parameters
-        ----------
-        X : list of array-likes of shape (n_channels, n_times_i), or array-like of \
-                shape (n, n_channels, n_times) or (n, n_times)
-            Recordings in any unit. Each row of a 2-D array is a recording of one
-            channel.
-
-        Returns
-        -------
-        X_windows : ndarray of shape (n_windows, n_channels, size)
-            Windows in the unit of `X`, in the order of the recordings; float32 stays
-            float32, everything else becomes float64. It knows how many rows are of
-            which recording, by which an encoder that gets it checks how EMG and pose
-            pair. What leaves rows in place keeps that: the package's own steps,
-            operations element by element, a choice of channels, a pickle.
-
-        Warns
-        -----
-        UserWarning
-            If some recordings are shorter than `size`: they give no window.
-
-        Raises
-        ------
-        ValueError
-            If all recordings are shorter than `size`, or if `X` holds NaN or infinite
-            values: to leave windows out here would break the pairing with the pose.
-        """
-        check_is_fitted(self)
-        X = as_recordings(X, estimator=self, reset=False, min_times=0)
+    def _apply(self, X: Recordings) -> AnyArray:
+        """Cut recordings into windows."""
         recordings = X if isinstance(X, list) or X.ndim == 3 else X[:, np.newaxis]
         stride = self.size if self.stride is None else self.stride
         lengths = np.array([x.shape[-1] for x in recordings])
@@ -129,7 +78,9 @@ class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
         windows = cut_windows(recordings, counts, self.size, stride)
         return with_origin(windows, Origin(counts, lengths, self.size, stride))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> AnyArray:
         """Names of the channels of the windows.
 
         Parameters
@@ -149,25 +100,21 @@ class Windower(CallbackSupportMixin, FrameOutputMixin, BaseEstimator):
             return names
         return np.array(["windower0"], dtype=object)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
 
-
-def count_windows(lengths, size, stride):
+def count_windows(lengths: IntArray, size: int, stride: int) -> IntArray:
     """How many whole windows fit into each length."""
     return np.maximum(0, (lengths - size) // stride + 1)
 
 
-def empty_windows(recordings, n_windows, size):
+def empty_windows(recordings: Recordings, n_windows: int, size: int) -> FloatArray:
     """Room for windows, in the widest precision of the recordings."""
     dtype = np.result_type(*{x.dtype for x in recordings})
     return np.empty((n_windows, recordings[0].shape[0], size), dtype=dtype)
 
 
-def cut_windows(recordings, counts, size, stride):
+def cut_windows(
+    recordings: Recordings, counts: IntArray, size: int, stride: int
+) -> FloatArray:
     """Copy evenly spaced windows of all recordings, in order, into one array.
 
     Parameters
@@ -189,7 +136,7 @@ def cut_windows(recordings, counts, size, stride):
     return out
 
 
-def warn_empty(counts, lengths, size):
+def warn_empty(counts: IntArray, lengths: IntArray, size: int) -> None:
     """Warn of recordings without a window, raise where there is no window at all."""
     n_empty = np.count_nonzero(counts == 0)
     if n_empty == len(counts):

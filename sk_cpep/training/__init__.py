@@ -1,16 +1,29 @@
-"""One training engine for every network of the package."""
+"""One training engine for every network of the package.
+
+:func:`train` runs the epochs. Of skorch the package uses what its users know: its
+callbacks, which are given a net and its ``history``, and its way of setting up module
+and optimizer. The loop over the batches is the package's own. Everything here but
+:class:`StopTraining` serves the other rooms of the package and may change.
+"""
 
 from ._batches import BatchIterator, WindowBatches
 from ._callbacks import EpochHook, StopTraining
 from ._checkpoint import Checkpoint, DamagedFile, read_state, write_state
-from ._device import existing_device, resolve_device, resolve_precision, seeded
-from ._distributed import LaunchError, SingleProcess, resolve_processes
+from ._device import (
+    existing_device,
+    one_fit_at_a_time,
+    resolve_device,
+    resolve_precision,
+    seeded,
+)
+from ._distributed import LaunchError, SingleProcess
 from ._graph import GraphedStep
+from ._launch import resolve_processes
 from ._mapping import map_batches
 from ._new_module import new_module
 from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
-from ._one_at_a_time import one_fit_at_a_time
 from ._own_state import own_state
+from ._plan import TrainingPlan
 from ._rows import check_magnitude, fetch_rows, is_in_memory
 from ._run_state import (
     begin_from,
@@ -20,7 +33,7 @@ from ._run_state import (
     unpack_generator,
 )
 from ._step import TrainingStep
-from ._train import TrainingPlan, train
+from ._train import train
 
 __all__ = [
     "Alignment",

@@ -1,20 +1,25 @@
 """Windows in whole batches: never one by one, read while the network is busy."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ._read_ahead import read_ahead
+from .._typing import AnyArray, IntArray
+from ._prefetch import prefetch
 from ._residence import chunk_rows, fill_tensor, free_memory, make_resident
 from ._rows import is_in_memory
 from ._transfer import transfer_to
 
 
-class WindowBatches(Dataset):
+class WindowBatches(Dataset[list[torch.Tensor]]):
     """Paired arrays of windows, fetched a batch at a time, on a device.
 
     Parameters
@@ -46,8 +51,8 @@ class WindowBatches(Dataset):
     * On a CUDA device, what fits beside the network lives there, the largest arrays
       first. With `dtype` bfloat16 it is float16 where that keeps the values at least
       as well as bfloat16, and so are its batches; else float32.
-    * What does not fit, or is not in memory, is read by a thread while the network
-      is busy with the batch before, up to two batches ahead; on the way to a CUDA
+    * What does not fit, or is not in memory, is prefetched by a thread while the
+      network is busy with the batch before, up to two batches ahead; on the way to a CUDA
       device through pinned memory, by a stream of its own.
     * On the CPU, batches of an array in memory are gathered when they are asked for.
 
@@ -56,13 +61,13 @@ class WindowBatches(Dataset):
 
     def __init__(
         self,
-        *arrays,
-        device,
-        dtype=torch.float32,
-        rows=None,
-        groups=None,
-        keep=True,
-    ):
+        *arrays: Any,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        rows: IntArray | None = None,
+        groups: AnyArray | None = None,
+        keep: bool = True,
+    ) -> None:
         self.arrays = arrays
         self.device = device
         self.rows = np.arange(arrays[0].shape[0]) if rows is None else rows
@@ -70,11 +75,11 @@ class WindowBatches(Dataset):
         self._source = _BatchSource(arrays, device, dtype, keep)
 
     @property
-    def groups(self):
+    def groups(self) -> AnyArray | None:
         """Group of every row that takes part, or None."""
         return None if self._all_groups is None else self._all_groups[self.rows]
 
-    def of_rows(self, rows):
+    def of_rows(self, rows: IntArray) -> Self:
         """The same arrays, of which other rows take part; nothing is copied.
 
         Parameters
@@ -89,13 +94,13 @@ class WindowBatches(Dataset):
         other.rows = rows
         return other
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> list[torch.Tensor]:
         return [batch[0] for batch in self.__getitems__([index])]
 
-    def __getitems__(self, indices):
+    def __getitems__(self, indices: Sequence[int]) -> list[torch.Tensor]:
         """Fetch a batch.
 
         Parameters
@@ -108,7 +113,7 @@ class WindowBatches(Dataset):
         """
         return self._source.fetch(self.rows[np.asarray(indices)])
 
-    def stream(self, batches):
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[torch.Tensor]]:
         """Fetch one batch after the other.
 
         Parameters
@@ -131,45 +136,52 @@ class _BatchSource:
         As :class:`WindowBatches`.
     """
 
-    def __init__(self, arrays, device, dtype, keep):
+    def __init__(
+        self,
+        arrays: Sequence[Any],
+        device: torch.device,
+        dtype: torch.dtype,
+        keep: bool,
+    ) -> None:
         self.arrays = arrays
         self.device = device
         self.dtype = dtype
         self.budget = free_memory if keep else _no_memory
-        self.transfer = transfer_to(device)
+        # Of either class, which take back what they have sent themselves.
+        self.transfer: Any = transfer_to(device)
 
     @cached_property
-    def resident(self):
+    def resident(self) -> list[torch.Tensor | None]:
         """The arrays as tensors on the device; None for those that are not."""
         budget = self.budget(self.device)
         return make_resident(self.arrays, self.dtype, budget, self._upload)
 
     @cached_property
-    def away(self):
+    def away(self) -> list[Any]:
         """The arrays that are not on the device."""
         pairs = zip(self.arrays, self.resident)
         return [array for array, tensor in pairs if tensor is None]
 
-    def fetch(self, rows):
-        """A batch, without reading ahead."""
+    def fetch(self, rows: IntArray) -> list[torch.Tensor]:
+        """A batch, without prefetching."""
         sent = self.transfer.send(self.away, rows) if self.away else None
         return self._assemble(sent, rows)
 
-    def stream(self, batches):
-        """Batches of rows, in order; what has to be read is read ahead."""
+    def stream(self, batches: Sequence[IntArray]) -> Iterator[list[torch.Tensor]]:
+        """Batches of rows, in order; what has to be read is prefetched."""
         at_hand = self.device.type == "cpu" and all(map(is_in_memory, self.away))
         if at_hand or not self.away:
             yield from map(self.fetch, batches)
             return
 
-        def send(rows):
+        def send(rows: IntArray) -> Any:
             return self.transfer.send(self.away, rows)
 
-        with closing(read_ahead(send, batches)) as sent_batches:
+        with closing(prefetch(send, batches)) as sent_batches:
             for rows in batches:
                 yield self._assemble(next(sent_batches), rows)
 
-    def _assemble(self, sent, rows):
+    def _assemble(self, sent: Any, rows: IntArray) -> list[torch.Tensor]:
         """A batch of what was sent, and of rows of what is on the device."""
         received = iter(self.transfer.receive(sent) if sent is not None else ())
         if len(self.away) == len(self.arrays):
@@ -180,19 +192,20 @@ class _BatchSource:
             for tensor in self.resident
         ]
 
-    def _upload(self, array, kept):
+    def _upload(self, array: Any, kept: torch.dtype) -> torch.Tensor | None:
         """An array as a tensor on the device, read in chunks."""
         chunks = chunk_rows(array.shape)
 
-        def send(rows):
+        def send(rows: IntArray) -> Any:
             return self.transfer.send([array], rows)
 
-        with closing(read_ahead(send, chunks)) as sent_chunks:
+        with closing(prefetch(send, chunks)) as sent_chunks:
             received = (self.transfer.receive(sent)[0] for sent in sent_chunks)
             return fill_tensor(array.shape, kept, self.device, received)
 
 
-def _no_memory(device):
+def _no_memory(device: torch.device) -> int:
+    """No bytes of a device may be taken."""
     return 0
 
 
@@ -217,24 +230,31 @@ class BatchIterator:
         windows than parts is left out.
     """
 
-    def __init__(self, dataset, batch_size, rng=None, min_batch=1, shard=(0, 1)):
+    def __init__(
+        self,
+        dataset: WindowBatches,
+        batch_size: int,
+        rng: np.random.RandomState | None = None,
+        min_batch: int = 1,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.rng = rng
         self.min_batch = min_batch
         self.shard = shard
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._in_order(np.arange(len(self.dataset))))
 
     @property
-    def full_batch(self):
+    def full_batch(self) -> int:
         """Windows that are given of the largest batch."""
         part, n_parts = self.shard
         largest = max(map(len, self._in_order(np.arange(len(self.dataset)))))
         return len(np.array_split(np.arange(largest), n_parts)[part])
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[torch.Tensor]]:
         n = len(self.dataset)
         if self.rng is None:
             batches = self._in_order(np.arange(n))
@@ -244,7 +264,7 @@ class BatchIterator:
         part, n_parts = self.shard
         return self.dataset.stream([np.array_split(b, n_parts)[part] for b in batches])
 
-    def _in_order(self, order):
+    def _in_order(self, order: IntArray) -> list[IntArray]:
         """Cut an order of rows into batches, each within a group."""
         runs = [order]
         if self.dataset.groups is not None:

@@ -1,14 +1,15 @@
 """Where a network runs, in which precision, and from which seed."""
 
+import os
+import threading
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from ._one_at_a_time import one_fit_at_a_time
 
-
-def resolve_device(device):
+def resolve_device(device: str | torch.device) -> torch.device:
     """Turn a `device` parameter into a device.
 
     Parameters
@@ -37,8 +38,8 @@ def resolve_device(device):
     return torch.device(device)
 
 
-def existing_device(device):
-    """The same of something fitted elsewhere: the CPU, with a warning, if need be."""
+def existing_device(device: str | torch.device) -> torch.device:
+    """The device of something fitted elsewhere, or the CPU, with a warning."""
     try:
         return resolve_device(device)
     except ValueError as error:
@@ -46,13 +47,14 @@ def existing_device(device):
         return torch.device("cpu")
 
 
-def _best_device():
+def _best_device() -> str:
+    """The name of the fastest device of this machine."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def resolve_precision(precision, device):
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn a `precision` parameter into the type of the matrix products.
 
     Parameters
@@ -72,7 +74,7 @@ def resolve_precision(precision, device):
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def has_bfloat16_units(device):
+def has_bfloat16_units(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are faster than in float32 there."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
@@ -81,24 +83,7 @@ def has_bfloat16_units(device):
 
 
 @contextmanager
-def autocast(dtype, device):
-    """Context in which matrix products run in `dtype`; float32 changes nothing.
-
-    Weights are converted once inside, and anew the next time: PyTorch by itself keeps
-    what it converted for as long as it is within another such context.
-    """
-    if dtype == torch.float32:
-        yield
-        return
-    try:
-        with torch.autocast(device.type, dtype=dtype):
-            yield
-    finally:
-        torch.clear_autocast_cache()
-
-
-@contextmanager
-def seeded(seed):
+def seeded(seed: int) -> Iterator[torch.Generator]:
     """Seed torch's global generators inside, and leave them as they were.
 
     As they belong to the whole process, one thread at a time is inside.
@@ -112,3 +97,28 @@ def seeded(seed):
     with one_fit_at_a_time(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield torch.Generator("cpu").manual_seed(seed)
+
+
+@contextmanager
+def one_fit_at_a_time() -> Iterator[None]:
+    """Wait until no other thread of this process trains; may be nested.
+
+    Threads that train at once would share torch's global generators, and take cores
+    and memory of the device from each other: a worker of a search, with however many
+    threads, fits one encoder after the other.
+    """
+    with _lock:
+        yield
+
+
+_lock = threading.RLock()
+
+
+def _make_lock() -> None:
+    """Make a new lock: in a forked child no thread would release the parent's."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_make_lock)

@@ -1,16 +1,18 @@
 """Several processes that train one network, each on its share of every batch."""
 
-import multiprocessing
-import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-TIMEOUT = timedelta(minutes=15)
+from ._callbacks import StopTraining, is_stop
+
+T = TypeVar("T")
 
 
 class LaunchError(RuntimeError):
@@ -37,50 +39,48 @@ class SingleProcess:
     rank = 0
     size = 1
 
-    def __init__(self, device=None):
+    def __init__(self, device: torch.device | None = None) -> None:
         self.device = torch.device("cpu") if device is None else device
 
     @property
-    def is_main(self):
+    def is_main(self) -> bool:
+        """Whether this is the first process."""
         return self.rank == 0
 
     @property
-    def shard(self):
+    def shard(self) -> tuple[int, int]:
         """Which part of every batch is its own: ``(rank, size)``."""
         return self.rank, self.size
 
-    def own_seed(self, seed, *more):
+    def own_seed(self, seed: int, *more: int) -> int:
         """A seed of this process's own; that of the first is the one given.
 
         Parameters
         ----------
         seed, *more : int
-            Alike in all processes.
+            The same in all processes.
         """
         if self.is_main:
             return seed
         entropy = np.random.SeedSequence((seed, self.rank, *more))
         return int(entropy.generate_state(1)[0])
 
-    def broadcast(self, value):
+    def broadcast(self, value: T) -> T:
         """What the first process gave, any object that can be pickled."""
         return value
 
-    def gather(self, value):
+    def gather(self, value: T) -> list[T]:
         """What every process gave, any object that can be pickled, as a list."""
         return [value]
 
-    def barrier(self):
-        """Wait for the others."""
-
-    def close(self):
+    def close(self) -> None:
         """Leave the group, when nothing is left to do together."""
 
-    def mean(self, value, weight):
+    def mean(self, value: float, weight: float) -> float:
         """Weighted mean of what the processes gave."""
         return value
 
-    def same_generator(self, rng):
+    def same_generator(self, rng: np.random.RandomState) -> np.random.RandomState:
         """A RandomState that draws what the first process's draws.
 
         Parameters
@@ -89,11 +89,13 @@ class SingleProcess:
         """
         return rng
 
-    def share_weights(self, module):
+    def share_weights(self, module: nn.Module) -> None:
         """Give all processes the weights and buffers of the first."""
 
-    def average_gradients(self, parameters, n_windows):
-        """Gradients of the whole batch in place of those of each share.
+    def average_gradients(
+        self, parameters: Iterable[nn.Parameter], n_windows: int
+    ) -> None:
+        """Put gradients of the whole batch in place of those of each share.
 
         Parameters
         ----------
@@ -103,8 +105,8 @@ class SingleProcess:
             Windows in this process's share; its weight.
         """
 
-    def whole_batch(self, batch_size):
-        """What :func:`~sk_cpep.nn.info_nce` gathers a batch of embeddings with.
+    def whole_batch(self, batch_size: int) -> "AllGather | None":
+        """The all-gather that gives a loss the embeddings of a whole batch.
 
         Parameters
         ----------
@@ -113,12 +115,13 @@ class SingleProcess:
 
         Returns
         -------
-        gather : callable or None
+        gather : AllGather or None
+            None where one process has all of it.
         """
         return None
 
-    def check_same(self, task, facts):
-        """Refuse to go on with processes that are about to do something else.
+    def check_same(self, task: str, facts: dict[str, Any]) -> None:
+        """Refuse to train with processes that are about to do something else.
 
         Parameters
         ----------
@@ -126,8 +129,7 @@ class SingleProcess:
             What is about to be done, as the error calls it.
 
         facts : dict
-            What must be alike, by name: values that can be pickled and compared.
-            Or a function that gives it, which a single process does not call.
+            What must be the same, by name: values that can be pickled and compared.
 
         Raises
         ------
@@ -136,21 +138,16 @@ class SingleProcess:
         """
 
     @contextmanager
-    def together(self, stops=lambda error: False, stop=None):
+    def together(self) -> Iterator[None]:
         """Context that all processes leave in the same way.
-
-        Parameters
-        ----------
-        stops : callable, default=never
-            Whether an exception asks all to stop, without being an error.
-
-        stop : exception, default=None
-            What the others raise then.
 
         Raises
         ------
         LaunchError
-            Where this process was fine and another was not.
+            Where this process was fine and another failed.
+
+        StopTraining
+            Where this process was fine and a callback stopped another.
         """
         yield
 
@@ -173,44 +170,41 @@ class Processes(SingleProcess):
         than the timeout of the group (15 minutes, if it was not set up before).
     """
 
-    def __init__(self, device):
+    def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self.rank = dist.get_rank()
         self.size = dist.get_world_size()
         self._medium = communication_device(device)
 
-    def broadcast(self, value):
+    def broadcast(self, value: T) -> T:
         values = [value]
         with self._others():
             dist.broadcast_object_list(values, src=0, device=self._medium)
         return values[0]
 
-    def gather(self, value):
-        values = [None] * self.size
+    def gather(self, value: T) -> list[T]:
+        values = [value] * self.size
         with self._others():
             dist.all_gather_object(values, value)
         return values
 
-    def barrier(self):
+    def close(self) -> None:
         self.gather(None)
-
-    def close(self):
-        self.barrier()
         dist.destroy_process_group()
 
-    def mean(self, value, weight):
+    def mean(self, value: float, weight: float) -> float:
         pair = torch.tensor([value * weight, weight], dtype=torch.float64)
-        total, weights = self.sum(pair.to(self._medium)).tolist()
+        total, weights = self.all_reduce(pair).tolist()
         return total / weights
 
-    def sum(self, tensor):
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Sum of a tensor over the processes; may overwrite it."""
         medium = tensor.contiguous().to(self._medium)
         with self._others():
             dist.all_reduce(medium)
         return medium.to(tensor.device)
 
-    def gather_rows(self, rows):
+    def all_gather_rows(self, rows: Tensor) -> Tensor:
         """Rows of all processes (size * M, D), from M rows of each (M, D)."""
         medium = rows.contiguous().to(self._medium)
         everyone = medium.new_empty(self.size * len(rows), rows.shape[1])
@@ -218,7 +212,7 @@ class Processes(SingleProcess):
             dist.all_gather(list(everyone.chunk(self.size)), medium)
         return everyone.to(rows.device)
 
-    def same_generator(self, rng):
+    def same_generator(self, rng: np.random.RandomState) -> np.random.RandomState:
         state = self.broadcast(rng.get_state())
         if self.is_main:
             return rng
@@ -227,7 +221,7 @@ class Processes(SingleProcess):
         rng.set_state(state)
         return rng
 
-    def share_weights(self, module):
+    def share_weights(self, module: nn.Module) -> None:
         for weight in (*module.parameters(), *module.buffers()):
             medium = weight.detach().contiguous().to(self._medium)
             with self._others():
@@ -235,42 +229,43 @@ class Processes(SingleProcess):
             if not self.is_main:
                 weight.detach().copy_(medium)
 
-    def average_gradients(self, parameters, n_windows):
+    def average_gradients(
+        self, parameters: Iterable[nn.Parameter], n_windows: int
+    ) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         one = gradients[0].new_ones(1)
         parts = [gradient.flatten() for gradient in gradients]
-        total = self.sum(torch.cat([*parts, one]) * n_windows)
-        means = (total[:-1] / total[-1]).split([len(part) for part in parts])
+        total = self.all_reduce(torch.cat([*parts, one]) * n_windows)
+        means = torch.split(total[:-1] / total[-1], [len(part) for part in parts])
         torch._foreach_copy_(
             gradients, [m.view_as(g) for m, g in zip(means, gradients)]
         )
 
-    def whole_batch(self, batch_size):
-        return WholeBatch(self, -(-batch_size // self.size))
+    def whole_batch(self, batch_size: int) -> "AllGather":
+        return AllGather(self, -(-batch_size // self.size))
 
-    def check_same(self, task, facts):
-        facts = facts() if callable(facts) else facts
+    def check_same(self, task: str, facts: dict[str, Any]) -> None:
         tasks, everyone = zip(*self.gather((task, facts)))
         differing = [f"in {task}, {difference}" for difference in differences(everyone)]
         if len(set(tasks)) > 1:
             differing = [f"the task is {list_by_rank(tasks)}"]
         if differing:
             raise ValueError(
-                f"The {self.size} processes of this launch must train alike, but "
+                f"The {self.size} processes of this launch must train the same, but "
                 f"{'; '.join(differing)}. Give all of them the same parameters and all "
                 "of the data: each takes its share by itself."
             )
 
     @contextmanager
-    def together(self, stops=lambda error: False, stop=None):
-        error = None
+    def together(self) -> Iterator[None]:
+        error: BaseException | None = None
         try:
             yield
         except (Exception, KeyboardInterrupt) as caught:
+            if isinstance(caught, KeyboardInterrupt) and not is_stop(caught):
+                raise
             error = caught
-        stopped = error is not None and stops(error)
-        if isinstance(error, KeyboardInterrupt) and not stopped:
-            raise error
+        stopped = error is not None and is_stop(error)
         outcomes = self._outcomes(error, stopped)
         if error is not None and not stopped:
             raise error
@@ -284,23 +279,23 @@ class Processes(SingleProcess):
                 f"Process {self.rank} stopped because another of the {self.size} of "
                 f"this launch failed. {'; '.join(failed)}"
             )
-        if stopped:
+        if error is not None:
             raise error
         if "stop" in outcomes:
-            raise stop
+            raise StopTraining
 
-    def _outcomes(self, error, stopped):
+    def _outcomes(self, error: BaseException | None, stopped: bool) -> list[str | None]:
         """How it ended in each process: None, "stop", or the error in words."""
-        own = error and ("stop" if stopped else describe_error(error))
+        own = None if error is None else f"{type(error).__name__}: {error}"
         try:
-            return self.gather(own)
+            return self.gather("stop" if stopped else own)
         except LaunchError:
             if error is None:
                 raise
             return []  # the others are gone; what went wrong here is the news
 
     @contextmanager
-    def _others(self):
+    def _others(self) -> Iterator[None]:
         """Say what it means when the others do not answer."""
         try:
             yield
@@ -313,11 +308,11 @@ class Processes(SingleProcess):
             ) from error
 
 
-class WholeBatch:
-    """Gathers the embeddings of a batch of which each process has a share.
+class AllGather:
+    """All-gathers the embeddings of a batch of which each process has a share.
 
-    Shares are gathered in blocks of one size, so that nobody has to ask how long each
-    is: ``present`` says which rows are windows.
+    Shares are padded to blocks of one size, so that no process has to ask how long
+    another's is: ``present`` says which rows are windows.
 
     Parameters
     ----------
@@ -327,12 +322,12 @@ class WholeBatch:
         Most windows of a share.
     """
 
-    def __init__(self, processes, capacity):
+    def __init__(self, processes: Processes, capacity: int) -> None:
         self.processes = processes
         self.capacity = capacity
 
-    @torch.compiler.disable
-    def __call__(self, u, v):
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Gather embeddings with their gradients.
 
         Parameters
@@ -354,7 +349,8 @@ class WholeBatch:
         n, d = u.shape
         block = torch.cat([u, v, u.new_ones(n, 1)], dim=1)  # (B, 2 D + 1)
         block = F.pad(block, (0, 0, 0, self.capacity - n))
-        everyone = _Gathered.apply(block, n, self.processes)
+        gather = _Gathered.apply
+        everyone = gather(block, n, self.processes)  # type: ignore[no-untyped-call]
         all_u, all_v, present = everyone.split([d, d, 1], dim=1)
         own = self.processes.rank * self.capacity + torch.arange(n, device=u.device)
         return all_u, all_v, present.squeeze(1) > 0, own
@@ -364,94 +360,18 @@ class _Gathered(torch.autograd.Function):
     """Rows of all processes, whose gradient is that of the mean of their losses."""
 
     @staticmethod
-    def forward(ctx, rows, weight, processes):
+    def forward(ctx: Any, rows: Tensor, weight: int, processes: Processes) -> Tensor:
         ctx.weight, ctx.processes = weight, processes
-        return processes.gather_rows(rows)
+        return processes.all_gather_rows(rows)
 
     @staticmethod
-    def backward(ctx, gradient):
-        total = ctx.processes.sum(gradient * ctx.weight) / ctx.weight
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        total = ctx.processes.all_reduce(gradient * ctx.weight) / ctx.weight
         own = total.chunk(ctx.processes.size)[ctx.processes.rank]
         return own, None, None
 
 
-def resolve_processes(device):
-    """The processes that train together, and the device of this one.
-
-    A process group that there is already is taken as it is. Else, where the process
-    was launched with others (``accelerate launch``, ``torchrun``), it is set up.
-
-    Parameters
-    ----------
-    device : torch.device
-        Without an index, ``cuda`` becomes this process's own GPU.
-
-    Returns
-    -------
-    processes : SingleProcess or Processes
-
-    Raises
-    ------
-    ImportError
-        If it was launched with others, and accelerate is not installed.
-    ValueError
-        If the device cannot be shared.
-    """
-    if not is_launched():
-        return SingleProcess(device)
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(
-            f"Processes cannot train together on device={device.type!r}: give "
-            "device='cpu', or launch one process."
-        )
-    if not dist.is_initialized():
-        set_up_group(device)
-    device = own_device(device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # where NCCL passes objects on
-    return Processes(device)
-
-
-def is_launched():
-    """Whether this process is one of several that were launched together."""
-    if not dist.is_available():
-        return False
-    if dist.is_initialized():
-        return dist.get_world_size() > 1
-    if is_joblib_worker():
-        return False
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
-
-
-def is_joblib_worker():
-    """Whether this process works for another one, whose environment it inherits."""
-    return "loky" in type(multiprocessing.current_process()).__module__
-
-
-def set_up_group(device):
-    """Join the processes that were launched with this one."""
-    try:
-        from accelerate import PartialState
-    except ImportError as error:
-        raise ImportError(
-            f"This is one of {os.environ['WORLD_SIZE']} processes launched to train "
-            "together, which takes accelerate: pip install 'sk_cpep[distributed]'. To "
-            "train in each by itself, unset WORLD_SIZE."
-        ) from error
-    PartialState(cpu=device.type == "cpu", timeout=TIMEOUT)
-
-
-def own_device(device):
-    """The GPU of this process, for a device without an index."""
-    if device.type != "cuda" or device.index is not None:
-        return device
-    if "LOCAL_RANK" not in os.environ:
-        return torch.device("cuda", torch.cuda.current_device())
-    local_rank = int(os.environ["LOCAL_RANK"])
-    return torch.device("cuda", local_rank % torch.cuda.device_count())
-
-
-def communication_device(device):
+def communication_device(device: torch.device) -> torch.device:
     """Where tensors have to be for the process group to pass them on."""
     pairs = str(dist.get_backend_config()).split(",")
     backends = dict(pair.split(":") for pair in pairs)
@@ -462,7 +382,7 @@ def communication_device(device):
     return torch.device("cuda", torch.cuda.current_device())
 
 
-def differences(everyone):
+def differences(everyone: Sequence[dict[str, Any]]) -> list[str]:
     """What differs between the facts of the processes, dicts by name, in words."""
     names = dict.fromkeys(name for facts in everyone for name in facts)
     columns = {name: [facts.get(name) for facts in everyone] for name in names}
@@ -473,7 +393,7 @@ def differences(everyone):
     ]
 
 
-def list_by_rank(values):
+def list_by_rank(values: Sequence[Any]) -> str:
     """Values of the processes in words, the same ones named once."""
     shown = [str(value) for value in values]
     ranks = {text: [r for r, s in enumerate(shown) if s == text] for text in shown}
@@ -481,8 +401,3 @@ def list_by_rank(values):
         f"{text} in process {', '.join(map(str, where))}"
         for text, where in ranks.items()
     )
-
-
-def describe_error(error):
-    """An exception in a line."""
-    return f"{type(error).__name__}: {error}"

@@ -1,8 +1,16 @@
 """Whole steps of training as a CUDA graph: one launch instead of hundreds."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
+from torch import Tensor
+
+from ._step import Batch, TrainingStep
 
 _WARM_UP = 3
+Run: TypeAlias = Callable[[], Tensor]
+Replay: TypeAlias = Callable[[], None]
 
 
 class GraphedStep:
@@ -22,18 +30,22 @@ class GraphedStep:
         Source of masks and augmentation, on the device.
 
     recorder : object, default=None
-        Has ``on_side_stream(function)`` and ``record(function)``, which returns
-        what the function gave and a function that replays it. None is CUDA's.
+        Does what :class:`CudaRecorder` does, which None is.
     """
 
-    def __init__(self, step, generator, recorder=None):
+    def __init__(
+        self,
+        step: TrainingStep,
+        generator: torch.Generator,
+        recorder: "CudaRecorder | None" = None,
+    ) -> None:
         self.step = step
         self.generator = generator
-        self.recorder = CudaRecorder(generator) if recorder is None else recorder
+        self.recorder = recorder or CudaRecorder(generator)
         self._n_warm = 0
-        self._batch = self._loss = self._replay = None
+        self._recorded: tuple[Batch, Tensor, Replay] | None = None
 
-    def __call__(self, batch):
+    def __call__(self, batch: Batch) -> Tensor:
         """Train on a batch; its loss before the step, on the device."""
         if not self.step.is_full(batch):
             return self.step(batch, self.generator)
@@ -42,16 +54,18 @@ class GraphedStep:
             return self.recorder.on_side_stream(
                 lambda: self.step(batch, self.generator)
             )
-        if self._replay is None:
-            self._batch = [x.clone() for x in batch]
-            self.step.forget_gradients()
-            self._loss, self._replay = self.recorder.record(
-                lambda: self.step(self._batch, self.generator)
-            )
-        for static, x in zip(self._batch, batch):
+        if self._recorded is None:
+            self._recorded = self._record([x.clone() for x in batch])
+        static_batch, loss, replay = self._recorded
+        for static, x in zip(static_batch, batch):
             static.copy_(x, non_blocking=True)
-        self._replay()
-        return self._loss.clone()
+        replay()
+        return loss.clone()
+
+    def _record(self, batch: Batch) -> tuple[Batch, Tensor, Replay]:
+        """The batch that replays read, the loss that they write, and the replay."""
+        self.step.zero_grad()
+        return batch, *self.recorder.record(lambda: self.step(batch, self.generator))
 
 
 class CudaRecorder:
@@ -63,23 +77,23 @@ class CudaRecorder:
         Of random numbers that the function draws; each replay draws new ones.
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
-    def on_side_stream(self, function):
+    def on_side_stream(self, function: Run) -> Tensor:
         """Run a function on a stream other than the default one."""
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             result = function()
         torch.cuda.current_stream().wait_stream(stream)
         return result
 
-    def record(self, function):
+    def record(self, function: Run) -> tuple[Tensor, Replay]:
         """Record a function without running it; its result, and how to run it."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        # The thread that reads the next batch goes on with what is not recorded.
+        # The thread that reads the next batch must not be recorded.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = function()
         return result, graph.replay

@@ -1,13 +1,20 @@
-"""Modules that are made alike, whatever torch was told and whoever draws beside."""
+"""New modules of the same weights, whatever torch was told and whoever draws."""
 
 import inspect
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+Module = TypeVar("Module")
 
-def new_module(build, generator=None):
+
+def new_module(
+    build: Callable[[], Module], generator: torch.Generator | None = None
+) -> Module:
     """A module of float32 weights on the CPU.
 
     Neither torch's default type and device nor its global generators have a part in
@@ -20,7 +27,7 @@ def new_module(build, generator=None):
         Called without arguments; makes the module.
 
     generator : torch.Generator, default=None
-        Source of the weights; torch's global one goes on from where it ends. None
+        Source of the weights; torch's global one continues from where it ends. None
         draws none, for a module that is about to be loaded.
 
     Returns
@@ -34,7 +41,10 @@ def new_module(build, generator=None):
     return module
 
 
-def _make_module(build, generator):
+def _make_module(
+    build: Callable[[], Module], generator: torch.Generator | None
+) -> Module:
+    """Build a module within the mode."""
     with _Making(generator):
         return build()
 
@@ -42,11 +52,13 @@ def _make_module(build, generator):
 class _Making(TorchFunctionMode):
     """Context in which tensors are made in float32 on the CPU, and filled from here."""
 
-    def __init__(self, generator):
+    def __init__(self, generator: torch.Generator | None) -> None:
         super().__init__()
         self.generator = generator
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if func in _FACTORIES:
             return _make(func, args, kwargs)
@@ -72,7 +84,8 @@ _FACTORIES = {
 _FILLS_AT_RANDOM = {"normal_", "uniform_"}
 
 
-def _make(func, args, kwargs):
+def _make(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """A new tensor on the CPU, of float32 unless a type is given."""
     kwargs = kwargs | {"device": kwargs.get("device") or "cpu"}
     made = func(*args, **kwargs)
     if kwargs.get("dtype") is None and made.is_floating_point():
@@ -80,13 +93,14 @@ def _make(func, args, kwargs):
     return made
 
 
-def _is_fill(func):
+def _is_fill(func: Any) -> bool:
     """Whether a function gives a new tensor its first values."""
     by_method = getattr(func, "__name__", None) in _FILLS_AT_RANDOM
     return by_method or getattr(func, "__module__", None) == "torch.nn.init"
 
 
-def _takes_generator(func):
+def _takes_generator(func: Any) -> bool:
+    """Whether a function that fills a tensor can be given a generator."""
     if getattr(func, "__name__", None) in _FILLS_AT_RANDOM:
         return True
     return "generator" in inspect.signature(func).parameters

@@ -1,9 +1,15 @@
 """Which windows live on the device while a network trains, and as what."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+
+from .._typing import IntArray
 
 RESERVE_BYTES = 2**32
 RESERVE_SHARE = 0.25
@@ -14,7 +20,12 @@ _FLOAT16_EXACT = 2.0**-16  # from here on no coarser than bfloat16: 2**-25 / 2**
 _MAX_COARSE = 1e-3
 
 
-def make_resident(arrays, dtype, budget, upload):
+def make_resident(
+    arrays: Sequence[Any],
+    dtype: torch.dtype,
+    budget: int,
+    upload: Callable[[Any, torch.dtype], torch.Tensor | None],
+) -> list[torch.Tensor | None]:
     """Put what fits on the device, the largest first.
 
     Parameters
@@ -38,7 +49,7 @@ def make_resident(arrays, dtype, budget, upload):
     resident : list of tensor or None, one an array
         None is an array that stays where it is.
     """
-    resident = [None] * len(arrays)
+    resident: list[torch.Tensor | None] = [None] * len(arrays)
     sizes = [math.prod(array.shape) for array in arrays]
     for number in np.argsort(sizes, kind="stable")[::-1].tolist():
         for kept in kinds(arrays[number], dtype):
@@ -49,14 +60,14 @@ def make_resident(arrays, dtype, budget, upload):
     return resident
 
 
-def kinds(array, dtype):
+def kinds(array: Any, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
     """Types that an array may be kept as; embeddings, (n, D), are never rounded."""
     if dtype == torch.bfloat16 and len(array.shape) == 3:
         return torch.float16, torch.float32
     return (torch.float32,)
 
 
-def float16_suffices(x):
+def float16_suffices(x: torch.Tensor) -> bool:
     """Whether float16 keeps values at least as well as bfloat16 computes with them.
 
     Float16 has three bits of mantissa more than bfloat16, but fewer exponents: it
@@ -78,7 +89,7 @@ def float16_suffices(x):
     return bool(fits)
 
 
-def free_memory(device):
+def free_memory(device: torch.device) -> int:
     """Bytes of a device that windows may take.
 
     That is what is free of a CUDA device, less a reserve for the network and its
@@ -100,12 +111,17 @@ def free_memory(device):
     return spare_bytes(free + unused, total)
 
 
-def spare_bytes(free, total):
+def spare_bytes(free: int, total: int) -> int:
     """What a reserve leaves of `free` bytes, of `total` that the device has."""
     return max(0, free - max(RESERVE_BYTES, int(RESERVE_SHARE * total)))
 
 
-def fill_tensor(shape, dtype, device, chunks):
+def fill_tensor(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    chunks: Iterable[torch.Tensor],
+) -> torch.Tensor | None:
     """Make a tensor of chunks that come one after the other.
 
     Parameters
@@ -137,7 +153,7 @@ def fill_tensor(shape, dtype, device, chunks):
     return tensor
 
 
-def chunk_rows(shape, n_bytes=CHUNK_BYTES):
+def chunk_rows(shape: tuple[int, ...], n_bytes: int = CHUNK_BYTES) -> list[IntArray]:
     """Rows of a float32 array of that shape, in chunks of about `n_bytes`."""
     n = max(1, n_bytes // (4 * max(1, math.prod(shape[1:]))))
     rows = np.arange(shape[0])

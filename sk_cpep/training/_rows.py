@@ -1,12 +1,20 @@
 """Rows of windows as arrays of float32, wherever the windows are."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+
+from .._typing import AnyArray, Float32Array, IntArray
 
 # The square root of the largest number in float32.
 LARGEST = float(np.sqrt(np.finfo(np.float32).max))
 
 
-def fetch_rows(array, rows, out=None):
+def fetch_rows(
+    array: Any, rows: IntArray, out: Float32Array | None = None
+) -> Float32Array:
     """Rows of an array-like as a float32 array.
 
     Parameters
@@ -30,7 +38,10 @@ def fetch_rows(array, rows, out=None):
     """
     if isinstance(array, np.ndarray):
         return _fetch_from_memory(array, rows, out)
-    if hasattr(array, "__getitems__"):
+    if out is not None and hasattr(array, "read_into"):
+        array.read_into(rows, out)
+        batch = out
+    elif hasattr(array, "__getitems__"):
         batch = np.asarray(array.__getitems__(rows))
     else:  # in order, which is all that h5py datasets take
         order = np.argsort(rows)
@@ -42,10 +53,12 @@ def fetch_rows(array, rows, out=None):
             "batch do. Drop those windows, or interpolate the gaps, before fitting."
         )
     check_magnitude(batch, "Input")
-    return _hand_over(batch.astype(np.float32, copy=False), out)
+    return (
+        batch if batch is out else _hand_over(batch.astype(np.float32, copy=False), out)
+    )
 
 
-def check_magnitude(X, name):
+def check_magnitude(X: AnyArray, name: str) -> None:
     """Refuse finite values that float32 cannot hold or square.
 
     Parameters
@@ -76,21 +89,26 @@ def check_magnitude(X, name):
     )
 
 
-def _fetch_from_memory(array, rows, out):
+def _fetch_from_memory(
+    array: AnyArray, rows: IntArray, out: Float32Array | None
+) -> Float32Array:
+    """Rows of an array in memory, into `out` if it is given."""
     if out is not None and array.dtype == np.float32 and array.flags.c_contiguous:
         # With mode="raise", take makes a copy first.
-        return np.take(array, rows, axis=0, out=out, mode="clip")
+        np.take(array, rows, axis=0, out=out, mode="clip")
+        return out
     return _hand_over(np.asarray(array[rows], dtype=np.float32), out)
 
 
-def _hand_over(batch, out):
+def _hand_over(batch: Float32Array, out: Float32Array | None) -> Float32Array:
+    """A batch, copied to `out` if that is given."""
     if out is None:
         return batch
     np.copyto(out, batch)
     return out
 
 
-def is_in_memory(array):
+def is_in_memory(array: object) -> bool:
     """Whether rows of an array are there at once: not read, nor mapped from a file."""
     if not isinstance(array, np.ndarray):
         return False

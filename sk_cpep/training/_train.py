@@ -1,14 +1,15 @@
-"""One engine for every network: optimizer, schedule, whole batches."""
+"""One engine for every network: windows in, a trained module and its history out."""
 
-from dataclasses import dataclass
-from functools import partial
+import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
 from skorch.callbacks import LRScheduler
-from skorch.helper import predefined_split
+from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
+from .._typing import AnyArray, IntArray, LazyWindows
 from ._batches import BatchIterator, WindowBatches
 from ._callbacks import (
     FiniteLoss,
@@ -19,63 +20,32 @@ from ._callbacks import (
     is_stop,
 )
 from ._checkpoint import Checkpoint, SaveEpoch
-from ._distributed import SingleProcess
 from ._net import LossNet
 from ._own_state import own_state
-from ._shared_net import SharedNet
+from ._plan import TrainingPlan
+from ._rows import is_in_memory
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+logger = logging.getLogger("sk_cpep")
 
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How a network is trained; the defaults are the paper's (section 4.2).
-
-    `restart_period` (epochs from one warm restart of the learning rate to the next)
-    is not given there; None is `max_epochs`. `optimizer` is "adamw" or "adam",
-    `schedule` "cosine" (with warm restarts) or "constant"; `gradient_clip` is the
-    largest norm of the gradient, None does not clip; `compile` compiles the step.
-    `processes` train together, `batch_size` windows a step among them.
-    """
-
-    lr: float = 1e-4
-    weight_decay: float = 1e-5
-    optimizer: str = "adamw"
-    schedule: str = "cosine"
-    gradient_clip: float | None = None
-    batch_size: int = 256
-    max_epochs: int = 100
-    restart_period: int | None = None
-    early_stopping: bool = False
-    validation_fraction: float = 0.1
-    n_iter_no_change: int = 10
-    tol: float = 1e-4
-    min_batch: int = 1
-    device: torch.device = torch.device("cpu")
-    dtype: torch.dtype = torch.float32
-    compile: bool = False
-    processes: SingleProcess = SingleProcess()
-    verbose: int = 0
-
-    @property
-    def smallest_batch(self):
-        """Windows of the smallest batch that is trained on: one a process, or more."""
-        return max(self.min_batch, self.processes.size)
+EpochRecord = dict[str, float]
 
 
 def train(
-    module,
-    arrays,
-    plan,
+    module: nn.Module,
+    arrays: Sequence[AnyArray | LazyWindows],
+    plan: TrainingPlan,
     *,
-    rng,
-    groups=None,
-    valid_rows=None,
-    description="",
-    callbacks=(),
-    checkpoint=None,
-):
+    rng: np.random.RandomState,
+    groups: AnyArray | None = None,
+    valid_rows: IntArray | None = None,
+    description: str = "",
+    callbacks: Sequence[Any] = (),
+    checkpoint: Checkpoint | None = None,
+) -> list[EpochRecord]:
     """Train a module whose output is the loss.
+
+    What was decided (device, precision, compiling, where the windows are) is logged
+    by the logger ``sk_cpep``, at level INFO.
 
     Parameters
     ----------
@@ -101,15 +71,21 @@ def train(
         What is being trained, for the progress bar.
 
     callbacks : sequence of skorch callbacks, default=()
+        Each one may be paired with a name.
 
     checkpoint : Checkpoint, default=None
-        Where the run is left after every epoch, and resumed from.
+        Where the run is saved after every epoch, and from where it is resumed.
 
     Returns
     -------
     history : list of dict
         One an epoch: ``epoch``, ``train_loss``, ``valid_loss`` with early stopping,
         ``lr`` and ``seconds``.
+
+    Raises
+    ------
+    ValueError
+        If there are too few windows for a batch, or the loss is no longer finite.
     """
     windows = WindowBatches(
         *arrays, device=plan.device, dtype=plan.dtype, groups=groups
@@ -119,60 +95,36 @@ def train(
         train_rows, valid_rows = split_rows(n_rows, plan, rng)
     else:
         train_rows = np.setdiff1d(np.arange(n_rows), valid_rows)
-    batches = windows.of_rows(train_rows)
-    cut = {"min_batch": plan.smallest_batch, "shard": plan.processes.shard}
-    n_batches = count_batches(batches, plan, cut)
-    valid = None
+    batches = _batches_of(windows, train_rows, plan)
+    valid_batches = None
     if valid_rows is not None:
-        valid_batches = windows.of_rows(valid_rows)
-        count_batches(valid_batches, plan, cut, "to validate on ")
-        valid = predefined_split(valid_batches)
+        valid_batches = _batches_of(windows, valid_rows, plan, "to validate on ")
+    seed = plan.processes.own_seed(rng.randint(2**31))
+    order_rng = np.random.RandomState(rng.randint(2**31))
+    _log_beginning(description, arrays, plan, len(batches))
     with own_state(plan.device):
         module.to(plan.device)
-    net = _net_class(plan)(
-        module,
-        dtype=plan.dtype,
-        compile_step=plan.compile,
-        full_batch=BatchIterator(batches, plan.batch_size, **cut).full_batch,
-        gradient_clip=plan.gradient_clip,
-        graph=uses_graph(plan),
-        seed=plan.processes.own_seed(rng.randint(2**31)),
-        max_epochs=plan.max_epochs,
-        batch_size=plan.batch_size,
-        iterator_train=BatchIterator,
-        iterator_train__rng=np.random.RandomState(rng.randint(2**31)),
-        iterator_valid=BatchIterator,
-        **{f"iterator_train__{name}": value for name, value in cut.items()},
-        **{f"iterator_valid__{name}": value for name, value in cut.items()},
-        train_split=valid,
-        callbacks=_callbacks(plan, description, n_batches, callbacks, checkpoint),
-        callbacks__print_log=None,
-        callbacks__train_loss=None,
-        callbacks__valid_loss=None,
-        device=str(plan.device),
-        verbose=0,
-        **_optimizer(plan),
-    )
-    with own_state(plan.device):
-        _run(net.initialize(), batches, checkpoint or Checkpoint(), plan.processes)
+        net = LossNet(
+            module,
+            plan=plan,
+            train_batches=batches,
+            valid_batches=valid_batches,
+            order_rng=order_rng,
+            seed=seed,
+            callbacks=_callbacks(
+                plan, description, len(batches), callbacks, checkpoint
+            ),
+        )
+        _run(net.initialize(), checkpoint or Checkpoint())
         plan.processes.share_weights(module)
     module.eval()
     return [_epoch_record(epoch) for epoch in net.history]
 
 
-def count_batches(windows, plan, cut, purpose=""):
-    """Batches an epoch; an error if there is none."""
-    n_batches = len(BatchIterator(windows, plan.batch_size, **cut))
-    if n_batches == 0:
-        raise ValueError(
-            f"No batch {purpose}holds {plan.smallest_batch} windows: give more windows, "
-            "more of each group, or a larger batch_size."
-        )
-    return n_batches
-
-
-def split_rows(n_rows, plan, rng):
-    """Rows to train on and rows to validate on (none without early stopping)."""
+def split_rows(
+    n_rows: int, plan: TrainingPlan, rng: np.random.RandomState
+) -> tuple[IntArray, IntArray | None]:
+    """Rows to train on and rows to validate on (None without early stopping)."""
     if not plan.early_stopping:
         return np.arange(n_rows), None
     n_valid = max(plan.smallest_batch, round(n_rows * plan.validation_fraction))
@@ -186,39 +138,44 @@ def split_rows(n_rows, plan, rng):
     return np.sort(order[n_valid:]), np.sort(order[:n_valid])
 
 
-def uses_graph(plan):
-    """Whether whole steps are replayed as a CUDA graph; not what processes share."""
-    on_gpu = plan.device.type == "cuda"
-    return plan.compile and on_gpu and plan.processes.size == 1
+def _batches_of(
+    windows: WindowBatches,
+    rows: IntArray,
+    plan: TrainingPlan,
+    purpose: str = "",
+) -> BatchIterator:
+    """Batches of some rows, this process's share of each; at least one."""
+    batches = BatchIterator(
+        windows.of_rows(rows),
+        plan.batch_size,
+        min_batch=plan.smallest_batch,
+        shard=plan.processes.shard,
+    )
+    if not len(batches):
+        raise ValueError(
+            f"No batch {purpose}holds {plan.smallest_batch} windows: give more windows, "
+            "more of each group, or a larger batch_size."
+        )
+    return batches
 
 
-def _net_class(plan):
-    if plan.processes.size == 1:
-        return LossNet
-    return partial(SharedNet, processes=plan.processes)
-
-
-def _optimizer(plan):
-    graph = uses_graph(plan)  # the rate is read from the device at every replay
-    return {
-        "optimizer": OPTIMIZERS[plan.optimizer],
-        "lr": _on_device(plan.lr, plan.device) if graph else plan.lr,
-        "optimizer__capturable": graph,
-        "optimizer__weight_decay": plan.weight_decay,
-        "optimizer__fused": plan.device.type in ("cpu", "cuda"),
-        "optimizer__param_groups": [("*log_scale", {"weight_decay": 0.0})],
-    }
-
-
-def _on_device(number, device):
-    return torch.tensor(number, dtype=torch.float32, device=device)
-
-
-def _callbacks(plan, description, n_batches, extra, checkpoint):
+def _callbacks(
+    plan: TrainingPlan,
+    description: str,
+    n_batches: int,
+    extra: Sequence[Any],
+    checkpoint: Checkpoint | None,
+) -> list[Any]:
     callbacks = [LearningRate(), FiniteLoss()]
     if plan.schedule == "cosine":
         period = plan.restart_period or plan.max_epochs
-        callbacks.append(("warm_restarts", _warm_restarts(period, n_batches)))
+        warm_restarts = LRScheduler(
+            CosineAnnealingWarmRestarts,
+            step_every="batch",
+            event_name=None,
+            T_0=period * n_batches,
+        )
+        callbacks.append(("warm_restarts", warm_restarts))
     callbacks += extra
     if plan.early_stopping:
         stop_early = StopEarly(plan.n_iter_no_change, plan.tol)
@@ -230,30 +187,44 @@ def _callbacks(plan, description, n_batches, extra, checkpoint):
     return callbacks
 
 
-def _warm_restarts(period, n_batches):
-    return LRScheduler(
-        CosineAnnealingWarmRestarts,
-        step_every="batch",
-        event_name=None,
-        T_0=period * n_batches,
+def _log_beginning(
+    description: str,
+    arrays: Sequence[AnyArray | LazyWindows],
+    plan: TrainingPlan,
+    n_batches: int,
+) -> None:
+    """Log what is trained, on what and where its windows are."""
+    logger.info(
+        "Training %s for %d epochs of %d batches, on %s in %s, as process %d of %d.",
+        description or "a network",
+        plan.max_epochs,
+        n_batches,
+        plan.device,
+        str(plan.dtype).removeprefix("torch."),
+        plan.processes.rank,
+        plan.processes.size,
     )
+    for array in arrays:
+        place = "in memory" if is_in_memory(array) else "read while training"
+        logger.info("Windows of shape %s are %s.", tuple(array.shape), place)
 
 
-def _run(net, batches, checkpoint, processes):
-    """As ``net.fit``, from the checkpoint on; Ctrl-C is not swallowed."""
+def _run(net: LossNet, checkpoint: Checkpoint) -> None:
+    """Train from the checkpoint on; unlike in skorch's ``fit``, Ctrl-C goes through."""
+    data = {"X": net.train_batches.dataset, "y": None}
     checkpoint.begin(net)
-    net.notify("on_train_begin", X=batches, y=None)
+    net.notify("on_train_begin", **data)
     checkpoint.resume(net)
-    if not checkpoint.has_ended and _was_stopped(net, batches):
-        with processes.together():
+    if not checkpoint.has_ended and _was_stopped(net):
+        with net.plan.processes.together():
             checkpoint.save(net, has_ended=True)
-    net.notify("on_train_end", X=batches, y=None)
+    net.notify("on_train_end", **data)
 
 
-def _was_stopped(net, batches):
+def _was_stopped(net: LossNet) -> bool:
     """Train for the epochs that are left; whether a callback ended it before."""
     try:
-        net.fit_loop(batches, epochs=net.max_epochs - len(net.history))
+        net.run_epochs(net.max_epochs - len(net.history))
     except (StopTraining, KeyboardInterrupt) as stop:
         if not is_stop(stop):
             raise
@@ -266,6 +237,6 @@ def _was_stopped(net, batches):
     return False
 
 
-def _epoch_record(epoch):
+def _epoch_record(epoch: dict[str, Any]) -> EpochRecord:
     record = {k: epoch[k] for k in ("epoch", "train_loss", "valid_loss") if k in epoch}
     return record | {"lr": epoch["lr"], "seconds": epoch["dur"]}

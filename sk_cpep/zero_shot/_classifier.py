@@ -1,9 +1,12 @@
-"""The classifier: a gallery of named poses that EMG is compared with."""
+"""The classifier: a gallery of named poses that windows are compared with."""
 
+from collections.abc import Iterator
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils._param_validation import Interval
@@ -17,15 +20,18 @@ from sklearn.utils.validation import (
 
 from .._all_or_nothing import all_or_nothing
 from .._ids import refuse_several_kinds
+from .._typing import AnyArray, Float32Array, Float64Array, IntArray, WindowsLike
 from ..training import existing_device, resolve_device
-from ._embeddings import normalise, pose_encoder
-from ._encoder_state import check_unchanged, checksums_of
+from ._encoder import AlignedEncoder, fitted_pose_encoder, normalise
+from ._encoder_state import check_encoder_unchanged, weight_checksums
 from ._gallery import slices
 from ._nearest import NearestRows
 from ._votes import count_votes, shares
 
 # Neighbours, or shares of votes, that are held at once.
 _VOTES = 2**20
+# Groups of the queries and of the poses.
+Groups = tuple[IntArray, IntArray]
 
 
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
@@ -37,15 +43,21 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     carry [1]_. A new gesture is added by giving poses of it to
     :meth:`partial_fit`, and nothing else.
 
+    Of the encoder nothing is asked but that ``transform`` embeds windows and
+    ``transform_pose`` embeds poses into one space: the windows may as well be those of
+    an IMU. Encoders that were aligned to one frozen pose encoder have one gallery in
+    common; see :meth:`share_gallery`.
+
     Parameters
     ----------
     encoder : fitted encoder
         A fitted :class:`~sk_cpep.CPEP`, a fitted
         :class:`~sklearn.pipeline.Pipeline` that ends in one, or a
-        :class:`~sklearn.frozen.FrozenEstimator` around either. It is used as it
-        is, never cloned nor fitted again. EMG goes through ``transform`` of the
+        :class:`~sklearn.frozen.FrozenEstimator` around either; any other object with
+        ``transform(X)`` and ``transform_pose(P)`` will do as well. It is used as it
+        is, never cloned nor fitted again. Windows go through ``transform`` of the
         whole encoder; poses go through ``transform_pose`` of its last step, so
-        that no EMG preprocessing touches them. Wrap it in `FrozenEstimator`
+        that no preprocessing of the windows touches them. Wrap it in `FrozenEstimator`
         where scikit-learn clones the classifier, as `cross_val_score` does.
 
     n_neighbors : int, default=10
@@ -90,13 +102,13 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     nearer poses on average. Should that be equal too, the first in `classes_`
     wins. :meth:`predict` is always the largest column of :meth:`predict_proba`.
 
-    *The encoder.* It must embed poses as it did when the gallery was made. One that was
-    fitted again, exchanged, or whose weights were changed since then is refused, with a
-    ValueError, until :meth:`fit` is called again. If only what embeds EMG was changed,
-    as by training its head further, the gallery holds, and a warning says so once. (A
-    few values of each array are compared in every call, and all of them where PyTorch
-    counts a change: single weights that are set behind its back, by ``weight.data`` or
-    by numpy, may go unnoticed.)
+    *The encoder.* It must embed poses as it did when the gallery was made. An encoder
+    that was fitted again, exchanged, or whose weights were changed since then is
+    refused, with a ValueError, until :meth:`fit` is called again. If only its
+    ``transform`` was changed, as by training its head further, the gallery is kept, and
+    a warning says so once. (A few values of each array are compared in every call, and
+    all of them where PyTorch counts a change: single weights that are set by
+    ``weight.data`` or by numpy may go unnoticed.)
 
     *New gestures.* A gesture with fewer than ``n_neighbors // 2 + 1`` poses can
     be outvoted by others whatever the query: give more poses or lower
@@ -109,7 +121,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     *Size.* Beside the gallery and the embeddings of the queries, looking up takes at
     most 256 MiB, and 200 bytes for each pose in the gallery, however many queries
     there are; a GPU holds a copy of the gallery. Queries whose best poses are hundreds
-    of near-copies, as an encoder that has collapsed gives, take longer, not more.
+    of near-copies, as an encoder that has collapsed gives, take longer, but no more
+    memory.
 
     References
     ----------
@@ -136,14 +149,21 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     array(['wave'], dtype='<U5')
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "encoder": "no_validation",
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
     }
 
-    def __init__(self, encoder, n_neighbors=10, *, batch_size=None, device="auto"):
+    def __init__(
+        self,
+        encoder: BaseEstimator | AlignedEncoder,
+        n_neighbors: int = 10,
+        *,
+        batch_size: int | None = None,
+        device: str | torch.device = "auto",
+    ) -> None:
         self.encoder = encoder
         self.n_neighbors = n_neighbors
         self.batch_size = batch_size
@@ -151,7 +171,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, P, y):
+    def fit(self, P: WindowsLike, y: ArrayLike) -> Self:
         """Make the gallery of poses and their names.
 
         Parameters
@@ -178,7 +198,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, P, y, classes=None):
+    def partial_fit(
+        self, P: WindowsLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> Self:
         """Add poses to the gallery, of known gestures or of new ones.
 
         Calling it batch after batch gives what one :meth:`fit` on all of them
@@ -214,13 +236,57 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(names)
         return self
 
-    def predict(self, X):
-        """Name the gesture in each EMG window.
+    @all_or_nothing
+    @_fit_context(prefer_skip_nested_validation=True)
+    def share_gallery(self, classifier: "ZeroShotClassifier") -> Self:
+        """Take over the gallery of another classifier, without embedding its poses.
+
+        It is what :meth:`fit` with the same poses and names gives, for two encoders
+        that were aligned to the same frozen pose encoder, such as one of EMG and one of
+        an IMU. The embeddings are not copied. Poses that either classifier gets
+        afterwards, by :meth:`partial_fit`, are its own.
+
+        Parameters
+        ----------
+        classifier : ZeroShotClassifier
+            The fitted classifier whose gallery to take.
+
+        Returns
+        -------
+        self : object
+            Fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the present encoder embeds poses otherwise than those in the gallery
+            were embedded. Of a class other than :class:`~sk_cpep.CPEP` all that
+            the encoder has learned must be equal.
+        """
+        check_is_fitted(classifier)
+        resolve_device(self.device)
+        fitted_pose_encoder(self.encoder)
+        expected = getattr(classifier, "_weight_checksums", None)
+        expected = expected or weight_checksums(classifier.encoder)
+        self._weight_checksums = weight_checksums(self.encoder)
+        if self._weight_checksums["pose"] != expected["pose"]:
+            raise ValueError(
+                "The encoder of this classifier embeds poses otherwise than those in "
+                "the gallery to share were embedded. Both encoders must be aligned to "
+                "the same frozen pose encoder; if they are not, call fit with the poses."
+            )
+        self.__dict__.pop("feature_names_in_", None)
+        fitted = vars(classifier).items()
+        self.__dict__.update({name: x for name, x in fitted if name.endswith("_")})
+        return self
+
+    def predict(self, X: WindowsLike) -> AnyArray:
+        """Name the gesture in each window.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, n_channels, n_times)
-            EMG windows, or whatever else the encoder's ``transform`` takes:
+            Windows of EMG, or whatever else the encoder's ``transform`` takes:
             2-D arrays, lazy arrays, recordings where it cuts them itself.
 
         Returns
@@ -228,15 +294,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         y : ndarray of shape (n_windows,)
             Name that most of the nearest poses carry; see Notes about ties.
         """
-        return self._name(self._embed_emg(X))
+        return self._winners(self._embed_queries(X))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: WindowsLike) -> Float64Array:
         """Share of the votes that each gesture gets.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, n_channels, n_times)
-            EMG windows, as in :meth:`predict`.
+            Windows, as in :meth:`predict`.
 
         Returns
         -------
@@ -244,19 +310,24 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
             Share of the nearest poses that carry each name in `classes_`. The
             winner of a tie is one floating-point step (about 1e-16) ahead.
         """
-        Z = self._embed_emg(X)
+        Z = self._embed_queries(X)
         proba = np.empty((len(Z), len(self.classes_)))
         for part, share in self._vote(Z):
             proba[part] = share
         return proba
 
-    def kneighbors(self, X, n_neighbors=None, return_distance=True):
-        """Find the poses that lie nearest to each EMG window.
+    def kneighbors(
+        self,
+        X: WindowsLike,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+    ) -> tuple[Float64Array, IntArray] | IntArray:
+        """Find the poses that lie nearest to each window.
 
         Parameters
         ----------
         X : array-like of shape (n_windows, n_channels, n_times)
-            EMG windows, as in :meth:`predict`.
+            Windows, as in :meth:`predict`.
 
         n_neighbors : int, default=None
             Number of poses to find, by default the one of the constructor. At
@@ -279,16 +350,18 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         if n_neighbors is None:
             n_neighbors = self.n_neighbors
         check_scalar(n_neighbors, "n_neighbors", Integral, min_val=1)
-        similarity, index = self._rows(n_neighbors).search(self._embed_emg(X))
+        similarity, index = self._rows(n_neighbors).search(self._embed_queries(X))
         if return_distance:
             return np.clip(1.0 - similarity, 0.0, 2.0), index
         return index
 
-    def _embed_poses(self, P, y, reset):
+    def _embed_poses(
+        self, P: Any, y: Any, reset: bool
+    ) -> tuple[Float32Array, AnyArray]:
         """Unit embeddings (n, d) and labels (n,) of poses, all checked."""
-        encoder = pose_encoder(self.encoder)
+        encoder = fitted_pose_encoder(self.encoder)
         if not reset:
-            check_unchanged(self)
+            check_encoder_unchanged(self)
         if isinstance(y, (list, tuple)) and any(np.ndim(label) for label in y[:1]):
             raise ValueError(
                 "y must hold one label per window, but its first entry is an array. "
@@ -315,82 +388,81 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
                 "since fit? Fit again with the present one."
             )
         if reset:
-            self._encoder_checksums = checksums_of(self.encoder)
+            self._weight_checksums = weight_checksums(self.encoder)
         return Z, y
 
-    def _embed_emg(self, X):
-        """Unit embeddings (n, d) of EMG windows."""
+    def _embed_queries(self, X: WindowsLike) -> Float32Array:
+        """Unit embeddings (n, d) of windows."""
         check_is_fitted(self)
-        pose_encoder(self.encoder)
-        check_unchanged(self)
+        fitted_pose_encoder(self.encoder)
+        check_encoder_unchanged(self)
         if not _is_windows(X):
-            X = self._check_2d(X)
+            if not hasattr(self.encoder, "n_features_in_"):
+                _check_feature_names(self, X, reset=False)
+            X = check_array(X, estimator=self, input_name="X")
         Z = normalise(self.encoder.transform(X))
         n_dims = self.gallery_embeddings_.shape[1]
         if Z.shape[1] != n_dims:
             raise ValueError(
                 f"X has {Z.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{n_dims} features as input: the embeddings of the EMG and those of "
-                "the poses in the gallery must have as many dimensions. Check the "
+                f"{n_dims} features as input: the embeddings of the windows and those "
+                "of the poses in the gallery must have as many dimensions. Check the "
                 "shape of X and that the encoder is the one fit was called with."
             )
         return Z
 
-    def _check_2d(self, X):
-        """Check a 2-D X; its feature names too where the encoder knows none."""
-        if not hasattr(self.encoder, "n_features_in_"):
-            _check_feature_names(self, X, reset=False)
-        return check_array(X, estimator=self, input_name="X")
-
-    def _name(self, Z, own=None, groups=None):
+    def _winners(self, Z: Float32Array, groups: Groups | None = None) -> AnyArray:
         """Names that win the votes on queries; arguments as of `_vote`."""
         winner = np.empty(len(Z), dtype=np.intp)
-        for part, share in self._vote(Z, own, groups):
+        for part, share in self._vote(Z, groups):
             winner[part] = share.argmax(axis=1)
         return self.classes_[winner]
 
-    def _vote(self, Z, own=None, groups=None):
+    def _vote(
+        self, Z: Float32Array, groups: Groups | None = None
+    ) -> Iterator[tuple[slice, Float64Array]]:
         """Yield parts of the queries and shares of the votes, (n_part, n_classes).
 
         Parameters
         ----------
         Z : ndarray of shape (n_windows, n_embedding), float32
-        own, groups : ndarrays of shapes (n_windows,) and (n_gallery,), default=None
-            Groups of queries and poses, integers. Poses have no vote on their group.
+        groups : tuple of ndarrays of shapes (n_windows,) and (n_gallery,), default=None
+            Groups of queries and poses, integers. A pose has no vote on a query of its
+            own group.
         """
-        rows, n_classes = self._rows(self.n_neighbors, groups), len(self.classes_)
+        own, of_poses = groups or (None, None)
+        rows, n_classes = self._rows(self.n_neighbors, of_poses), len(self.classes_)
         labels = np.searchsorted(self.classes_, self.gallery_labels_)
         for part in slices(len(Z), max(1, _VOTES // max(rows.k, n_classes))):
             similarity, index = rows.search(Z[part], None if own is None else own[part])
             votes = count_votes(labels[index], similarity, n_classes, index >= 0)
             yield part, shares(*votes)
 
-    def _rows(self, n_neighbors, groups=None):
+    def _rows(self, n_neighbors: int, groups: IntArray | None = None) -> NearestRows:
         """The search in the gallery."""
-        G = self.gallery_embeddings_
         return NearestRows(
-            G,
-            min(n_neighbors, len(G)),
+            self.gallery_embeddings_,
+            min(n_neighbors, len(self.gallery_embeddings_)),
             batch_size=self.batch_size,
             device=existing_device(self.device),
             groups=groups,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
 
-def _union(labels, more):
-    """Labels of both arrays; unlike plain concatenation, 1 and '1' do not mix."""
+def _union(labels: ArrayLike, more: ArrayLike) -> AnyArray:
+    """Labels of both arrays, of which 1 and '1' are refused as a mixture."""
     refuse_several_kinds(more, "classes")
     more = column_or_1d(more)
     unique_labels(labels, more)
     return np.unique(np.concatenate([labels, more]))
 
 
-def _is_windows(X):
+def _is_windows(X: Any) -> bool:
     """Tell 3-D arrays, lazy or not, and lists of recordings from 2-D data."""
     if hasattr(X, "shape"):
         return len(X.shape) > 2

@@ -1,11 +1,23 @@
 """The vote of poses of other groups than a query's, such as other recordings."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._ids import read_alike
+from .._typing import AnyArray, WindowsLike
+
+if TYPE_CHECKING:
+    from ._classifier import ZeroShotClassifier
 
 
-def predict_excluding(classifier, X, gallery_groups, query_groups):
+def predict_excluding(
+    classifier: "ZeroShotClassifier",
+    X: WindowsLike,
+    gallery_groups: ArrayLike,
+    query_groups: ArrayLike,
+) -> AnyArray:
     """Name the gesture in each EMG window by the nearest poses of other groups.
 
     Parameters
@@ -34,17 +46,14 @@ def predict_excluding(classifier, X, gallery_groups, query_groups):
         If the gallery holds nothing but a window's own group, or groups are missing
         or of two kinds, numbers and text.
     """
-    gallery_groups, query_groups = read_alike(
-        {"gallery_groups": gallery_groups, "query_groups": query_groups}
-    )
-    Z = classifier._embed_emg(X)
-    both = np.concatenate([gallery_groups, query_groups])
-    codes = np.unique(both, return_inverse=True)[1].astype(np.int32)
-    groups, own = np.split(codes, [len(gallery_groups)])
-    alone = query_groups[(own == groups[0]) & (groups == groups[0]).all()]
+    ids = read_alike({"gallery_groups": gallery_groups, "query_groups": query_groups})
+    Z = classifier._embed_queries(X)
+    codes = np.unique(np.concatenate(ids), return_inverse=True)[1].astype(np.int32)
+    groups, own = np.split(codes, [len(ids[0])])
+    alone = ids[1][(own == groups[0]) & (groups == groups[0]).all()]
     if len(alone):
         raise ValueError(
             f"The gallery holds no pose outside the group {alone[0]} of a query: nothing "
             "is left to compare it with. Add poses of other recordings."
         )
-    return classifier._name(Z, own, groups)
+    return classifier._winners(Z, (own, groups))

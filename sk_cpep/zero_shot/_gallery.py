@@ -1,9 +1,13 @@
 """A gallery as it is searched: in tiles, of one type, on one device."""
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from .._typing import AnyArray, Float32Array, IntArray
 
 # Numbers of a chunk that is compared in main memory.
 _CHUNK_SIZE = 2**20
@@ -26,17 +30,19 @@ class Gallery:
     dtype = torch.float32
     max_columns = 2**16
 
-    def __init__(self, G, groups, device):
+    def __init__(
+        self, G: Float32Array, groups: IntArray | None, device: torch.device
+    ) -> None:
         self.G, self.device = G, device
         self._rows = _as_tensor(G).to(device)
         self._groups = None if groups is None else self.codes(groups)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.G)
 
     @property
-    def margin(self):
-        """How far apart a product of this type and its rank in float64 can be, twice.
+    def margin(self) -> float:
+        """Twice the largest difference of a product of this type from one in float64.
 
         Rounding in a dot product of d numbers, in whatever order, is at most d / 2
         epsilons times the two lengths; a few more stand for what a length is above 1.
@@ -44,23 +50,27 @@ class Gallery:
         epsilon = torch.finfo(self.dtype).eps + torch.finfo(torch.float64).eps
         return (self.G.shape[1] + 16) * epsilon
 
-    def tiles(self, size):
+    def tiles(self, size: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
         """Yield the first column of a tile, its rows (n, d), and their groups (n,)."""
         for part in slices(len(self), size):
             groups = None if self._groups is None else self._groups[part]
-            yield part.start, self._rows[part], groups
+            yield part.start, self._tile(part), groups
 
-    def queries(self, Q):
+    def queries(self, Q: Float32Array) -> Tensor:
         """Queries (n, d), in this type, on this device."""
         return _as_tensor(Q).to(self.device, self.dtype)
 
-    def codes(self, groups):
+    def codes(self, groups: IntArray) -> Tensor:
         """Groups (n,), on this device."""
         return _as_tensor(groups).to(self.device)
 
-    def index(self, col):
+    def index(self, col: IntArray) -> IntArray:
         """Rows of `G` that columns, as counted in the tiles, stand for."""
         return col
+
+    def _tile(self, part: slice) -> Tensor:
+        """Rows (n, d) of some columns."""
+        return self._rows[part]
 
 
 class DistinctGallery(Gallery):
@@ -80,32 +90,29 @@ class DistinctGallery(Gallery):
     dtype = torch.float64
     max_columns = 2**10
 
-    def __init__(self, G, groups, k):
+    def __init__(self, G: Float32Array, groups: IntArray | None, k: int) -> None:
         self.G, self.device = G, torch.device("cpu")
         self._kept = first_copies(G, groups, k)
         self._groups = None if groups is None else self.codes(groups[self._kept])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._kept)
 
-    def tiles(self, size):
-        """Yield the first column of a tile, its rows (n, d), and their groups (n,)."""
-        for part in slices(len(self), size):
-            rows = self.G[self._kept[part]].astype(np.float64)
-            groups = None if self._groups is None else self._groups[part]
-            yield part.start, torch.from_numpy(rows), groups
-
-    def index(self, col):
+    def index(self, col: IntArray) -> IntArray:
         """Rows of `G` that columns, as counted in the tiles, stand for."""
         return self._kept[col]
 
+    def _tile(self, part: slice) -> Tensor:
+        """Rows (n, d) of some columns."""
+        return torch.from_numpy(self.G[self._kept[part]].astype(np.float64))
 
-def slices(n, size):
+
+def slices(n: int, size: int) -> Iterator[slice]:
     """Cut 0 to n into slices of a size; none where n is 0."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def first_copies(G, groups, k):
+def first_copies(G: Float32Array, groups: IntArray | None, k: int) -> IntArray:
     """Find the rows of which fewer than k equal ones come before.
 
     Parameters
@@ -138,7 +145,7 @@ def first_copies(G, groups, k):
     return np.sort(order[place < k])
 
 
-def _hash_rows(G, seed=0):
+def _hash_rows(G: Float32Array, seed: int = 0) -> AnyArray:
     """Mix the bits of each row (n, d), float32, into one number (n,)."""
     rng = np.random.default_rng(seed)
     odd = 2 * rng.integers(2**63, size=G.shape[1], dtype=np.uint64) + np.uint64(1)
@@ -148,7 +155,7 @@ def _hash_rows(G, seed=0):
     return key
 
 
-def _as_tensor(array):
+def _as_tensor(array: AnyArray) -> Tensor:
     """The array as a tensor; nothing is written to one that is read-only."""
     with warnings.catch_warnings():
         warnings.filterwarnings(

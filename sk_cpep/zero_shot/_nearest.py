@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from .._typing import Float32Array, Float64Array, IntArray
 from ..training import own_state
 from ._gallery import DistinctGallery, Gallery, slices
 from ._shortlist import GROUP, Shortlist
@@ -13,7 +14,7 @@ from ._shortlist import GROUP, Shortlist
 _ROWS = 1024, 4096
 # Columns of a tile, at least.
 _MIN_COLUMNS = 1024
-# Neighbours that a block looks for.
+# Neighbours that a block of queries looks for, at most.
 _MAX_WANTED = 2**17
 
 
@@ -53,12 +54,22 @@ class NearestRows:
     the CPU, in a gallery without the copies that can be no neighbours.
     """
 
-    def __init__(self, G, k, *, batch_size=None, device="cpu", groups=None):
+    def __init__(
+        self,
+        G: Float32Array,
+        k: int,
+        *,
+        batch_size: int | None = None,
+        device: str | torch.device = "cpu",
+        groups: IntArray | None = None,
+    ) -> None:
         self.G, self.k = G, k
         self.batch_size, self.groups = batch_size, groups
         self._gallery = Gallery(G, groups, torch.device(device))
 
-    def search(self, Q, groups=None):
+    def search(
+        self, Q: Float32Array, groups: IntArray | None = None
+    ) -> tuple[Float64Array, IntArray]:
         """Find the neighbours.
 
         Parameters
@@ -87,10 +98,18 @@ class NearestRows:
         return result
 
     @cached_property
-    def _distinct(self):
+    def _distinct(self) -> DistinctGallery:
+        """The gallery for crowded queries."""
         return DistinctGallery(self.G, self.groups, self.k)
 
-    def _fill_in(self, result, Q, groups, queries, gallery):
+    def _fill_in(
+        self,
+        result: tuple[Float64Array, IntArray],
+        Q: Float32Array,
+        groups: IntArray | None,
+        queries: IntArray,
+        gallery: Gallery,
+    ) -> IntArray:
         """Fill in the neighbours of some queries (n,); return the crowded ones."""
         similarity, index = result
         n_rows, n_columns = _tile_shape(len(queries), self.k, self.batch_size, gallery)
@@ -106,7 +125,9 @@ class NearestRows:
         return np.concatenate(crowded)
 
 
-def _scan(Q, own, gallery, k, n_columns):
+def _scan(
+    Q: Float32Array, own: IntArray | None, gallery: Gallery, k: int, n_columns: int
+) -> Shortlist:
     """Shortlist the neighbours of a block of queries.
 
     Parameters
@@ -126,21 +147,23 @@ def _scan(Q, own, gallery, k, n_columns):
     """
     shortlist = Shortlist(Q, gallery, k)
     queries = gallery.queries(Q)
-    own = None if own is None else gallery.codes(own)[:, None]
+    own_codes = None if own is None else gallery.codes(own)[:, None]
     room = queries.new_empty(len(Q) * n_columns)
     for start, rows, groups in gallery.tiles(n_columns):
         n, width = len(rows), _round_up(len(rows))
         S = room[: len(Q) * width].view(len(Q), width)
         torch.mm(queries, rows.T, out=S[:, :n])
         S[:, n:] = -torch.inf
-        if own is not None:
-            S[:, :n].masked_fill_(own == groups, -torch.inf)
+        if own_codes is not None and groups is not None:
+            S[:, :n].masked_fill_(own_codes == groups, -torch.inf)
         shortlist.look_at(S, start)
     shortlist.prune()
     return shortlist
 
 
-def _tile_shape(n_queries, k, batch_size, gallery):
+def _tile_shape(
+    n_queries: int, k: int, batch_size: int | None, gallery: Gallery
+) -> tuple[int, int]:
     """Queries and columns of a tile, so that it and what is kept of it are bounded."""
     size = _tile_size(gallery.device)
     n_rows = batch_size or _ROWS[gallery.device.type != "cpu"]
@@ -150,10 +173,11 @@ def _tile_shape(n_queries, k, batch_size, gallery):
     return n_rows, min(n_columns, _round_up(len(gallery)))
 
 
-def _tile_size(device):
-    """Similarities of a tile: what a CPU's caches hold, and worth a GPU's while."""
+def _tile_size(device: torch.device) -> int:
+    """Number of similarities of a tile: what a CPU's caches hold, more on a GPU."""
     return 2**25 if device.type != "cpu" else 2**20 * min(4, torch.get_num_threads())
 
 
-def _round_up(n_columns):
+def _round_up(n_columns: int) -> int:
+    """The next multiple of `GROUP`."""
     return -(-n_columns // GROUP) * GROUP

@@ -2,8 +2,12 @@
 
 import numpy as np
 
+from .._typing import AnyArray, Float64Array, IntArray
 
-def count_votes(codes, similarity, n_classes, keep=True):
+
+def count_votes(
+    codes: IntArray, similarity: Float64Array, n_classes: int, keep: AnyArray
+) -> tuple[AnyArray, AnyArray]:
     """Count the votes of each class and add up their similarities.
 
     Parameters
@@ -14,7 +18,7 @@ def count_votes(codes, similarity, n_classes, keep=True):
     n_classes : int
         Number of classes.
 
-    keep : bool or bool array of shape (n, k), default=True
+    keep : bool ndarray of shape (n, k)
         Which of the neighbours have a vote.
 
     Returns
@@ -23,7 +27,6 @@ def count_votes(codes, similarity, n_classes, keep=True):
         Number of neighbours in each class, and their summed similarity.
     """
     n = len(codes)
-    keep = np.broadcast_to(keep, codes.shape)
     cell = (codes + n_classes * np.arange(n)[:, None])[keep]
     size = n * n_classes
     votes = np.bincount(cell, minlength=size).reshape(n, n_classes)
@@ -31,7 +34,7 @@ def count_votes(codes, similarity, n_classes, keep=True):
     return votes, total.reshape(n, n_classes)
 
 
-def shares(votes, total):
+def shares(votes: AnyArray, total: AnyArray) -> Float64Array:
     """Shares of votes (n, n_classes); the winner of a tie is nudged ahead."""
     share = votes / votes.sum(axis=1, keepdims=True)
     leading = votes == votes.max(axis=1, keepdims=True)

@@ -20,10 +20,10 @@ from sk_cpep._cli import main
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 from sk_cpep.demo import _cli
 from sk_cpep.demo._config import NINAPRO, SIMULATED
-from sk_cpep.demo._folds import fold_users
 from sk_cpep.demo._report import format_table, save_pictures, save_records, set_aside
 from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
-from sk_cpep.demo._windows import label_share, prepare
+from sk_cpep.evaluation import fold_users
+from sk_cpep.evaluation._gesture_windows import label_share, prepare_signals
 
 NETWORK = {"d_model": 8, "n_layers": 1, "n_decoder_layers": 1, "n_heads": 2}
 ONE_EPOCH = {"max_epochs": 1, "batch_size": 64}
@@ -147,14 +147,14 @@ def test_pretraining_sees_neither_unseen_gestures_nor_people_held_out(
     data = make_demo_data(recordings, config)
     names = np.array(recordings.gesture_names)
     seen = set()
-    for window in samples(data.pretraining, recordings.labels):
+    for window in samples(data.pretrain, recordings.labels):
         assert not set(names[window]) & set(config.unseen)
         assert np.mean(window > 0) >= config.movement
         seen |= set(names[window])
     assert seen - {"rest"} == set(names[1:]) - set(config.unseen)
-    assert not set(data.pretraining.users) & set(data.test_users)
+    assert not set(data.pretrain.users) & set(data.held_out)
     assert_array_equal(
-        data.pretraining.users, recordings.users[data.pretraining.windows["recording"]]
+        data.pretrain.users, recordings.users[data.pretrain.windows["recording"]]
     )
 
 
@@ -164,19 +164,19 @@ def test_pretraining_windows_are_all_that_may_be_used(data, recordings):
     expected = [
         (recording, start)
         for recording, labels in enumerate(recordings.labels)
-        if recordings.users[recording] not in data.test_users
+        if recordings.users[recording] not in data.held_out
         for start in range(0, len(labels) - 80 + 1, 20)
         if not np.isin(labels[start : start + 80], unseen).any()
         and np.mean(labels[start : start + 80] > 0) >= TINY.movement
     ]
-    found = data.pretraining.windows[["recording", "start"]].tolist()
+    found = data.pretrain.windows[["recording", "start"]].tolist()
     assert found == expected
 
 
 @pytest.mark.parametrize("gestures", GESTURE_SETS)
 def test_people_are_disjoint_and_windows_pure(data, recordings, gestures):
     train, test = data.train[gestures], data.test[gestures]
-    assert data.test_users == [3, 4]
+    assert data.held_out == [3, 4]
     assert set(train.users) == {0, 1, 2}
     assert set(test.users) == {3, 4}
     names = np.array(recordings.gesture_names)
@@ -188,7 +188,7 @@ def test_people_are_disjoint_and_windows_pure(data, recordings, gestures):
 
 
 def test_emg_and_pose_are_of_the_same_moment(data, recordings):
-    emg, pose = prepare(recordings, TINY)
+    emg, pose = prepare_signals(recordings, TINY.filter, TINY.envelope)
     part = data.test["unseen"]
     assert part.X.dtype == part.P.dtype == np.float32
     assert part.X.shape[1:] == (16, 80)
@@ -200,7 +200,7 @@ def test_emg_and_pose_are_of_the_same_moment(data, recordings):
 
 
 def test_prepare_standardises_each_recording(recordings):
-    for signals in prepare(recordings, TINY):
+    for signals in prepare_signals(recordings, TINY.filter, TINY.envelope):
         for signal in signals:
             assert_allclose(signal.mean(axis=1), 0, atol=1e-4)
             assert_allclose(signal.std(axis=1), 1, rtol=1e-3)
@@ -532,7 +532,7 @@ def test_wrong_usage(args, capsys):
     with pytest.raises(SystemExit) as stop:
         main(args)
     assert stop.value.code == 2
-    assert "usage: python -m sk_cpep" in capsys.readouterr().err
+    assert "usage: sk-cpep" in capsys.readouterr().err
 
 
 def test_module_says_its_version():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sk_cpep.datasets._emg2pose_format import HELD_OUT_STAGES, STAGES
+from sk_cpep.datasets.emg2pose._format import HELD_OUT_STAGES, STAGES
 from sk_cpep.evaluation import GESTURE_STAGES, check_splits, paper_splits
 
 SEEN = [stage for stage, part in GESTURE_STAGES.values() if part == "in_distribution"]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from lazy_windows import Fetched
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sk_cpep.training import BatchIterator, WindowBatches, _batches, map_batches
@@ -17,15 +18,6 @@ pytestmark = pytest.mark.skipif(
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
-class OnDisk:
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-
-    def __getitems__(self, rows):
-        return self.data[rows]
-
-
 def data(n=50):
     rng = np.random.default_rng(0)
     return rng.normal(size=(n, 3, 5)).astype(np.float32), rng.normal(size=(n, 2, 4))
@@ -37,7 +29,7 @@ def test_the_same_batches(monkeypatch, n_bytes, lazy):
     X, P = data()
     monkeypatch.setattr(_batches, "free_memory", lambda device: n_bytes)
     seeds = [np.random.RandomState(0) for _ in range(2)]
-    there = WindowBatches(OnDisk(X) if lazy else X, P, device=GPU)
+    there = WindowBatches(Fetched(X) if lazy else X, P, device=GPU)
     here = WindowBatches(X, P, device=CPU)
     monkeypatch.undo()
     for batch, other in zip(

@@ -1,21 +1,13 @@
 """Bars with intervals and published numbers, in panels; heat maps of a grid."""
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sk_cpep.evaluation import published
 from sk_cpep.plotting import GridDisplay, ResultsDisplay
-
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("Agg")
-plt = pytest.importorskip("matplotlib.pyplot")
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def record(method, protocol, gestures, accuracy, **more):
@@ -31,6 +23,7 @@ def record(method, protocol, gestures, accuracy, **more):
     }
 
 
+PEOPLE = {"a": 0.6, "b": 0.8}
 RECORDS = [
     record(method, protocol, gestures, accuracy)
     for method, accuracy in (("CPEP", 0.7), ("PoseT", 0.5), ("NeuroPose", 0.4))
@@ -51,6 +44,45 @@ def spread_of(ax, k):
 
 
 # Results
+
+
+def test_results_bars():
+    records = [
+        record("CPEP", "linear_probe", "in_distribution", 0.8),
+        record("CPEP", "zero_shot", "in_distribution", 0.7, per_user=PEOPLE),
+        record("MAE", "linear_probe", "in_distribution", 0.4, sd=None),
+    ]
+    display = ResultsDisplay.from_records(records)
+    assert_allclose([bar.get_height() for bar in display.bars_], [0.8, 0.7, 0.4])
+    centres = [bar.get_x() + bar.get_width() / 2 for bar in display.bars_]
+    assert_allclose(centres, [-0.2, 0.2, 0.8])
+    assert_allclose(display.people_[1].get_offsets()[:, 1], [0.6, 0.8])
+    assert_allclose([line.get_ydata() for line in display.chance_lines_], [[0.25] * 2])
+    assert len(display.ax_.containers) == 5  # 3 bars, 2 spreads
+    spread = display.ax_.containers[1].lines[2][0].get_segments()[0]
+    assert_allclose(spread[:, 1], [0.7, 0.9])
+    texts = [t.get_text() for t in display.ax_.get_legend().get_texts()]
+    assert texts == [
+        "linear probe, in distribution",
+        "zero shot, in distribution",
+        "chance",
+    ]
+    assert [t.get_text() for t in display.ax_.get_xticklabels()] == ["CPEP", "MAE"]
+    colours = [bar.get_facecolor() for bar in display.bars_]
+    assert colours[0] == colours[2] != colours[1]
+
+
+def test_results_with_the_least_there_is():
+    one = record("CPEP", "zero_shot", "unseen", 0.5, per_user=PEOPLE)
+    least = {k: one[k] for k in ("method", "protocol", "gestures", "macro_accuracy")}
+    figure, ax = plt.subplots()
+    display = ResultsDisplay.from_records([least], ax=ax)
+    assert display.ax_ is ax and display.chance_lines_ == []
+    assert display.people_ == [None]
+    hidden = ResultsDisplay.from_records([one], show_people=False)
+    assert hidden.people_ == [None]
+    with pytest.raises(ValueError, match="No records"):
+        ResultsDisplay.from_records([])
 
 
 def test_intervals_need_not_be_symmetric():

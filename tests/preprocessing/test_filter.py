@@ -272,8 +272,11 @@ def test_nan_in_an_array_is_placed_too():
         (None, "no recordings"),
         (np.empty(0, dtype=object), "no recordings"),
         ([np.zeros((2, 50)), None], "recording 1 has the shape"),
-        ([[[0, 1]], [[0, "a"]]], "recording 1 of X is no array"),
-        ([[[0, 1], [2, 3]], [[0, 1], [2]]], "recording 1 of X is no array"),
+        ([[[0, 1]], [[0, "a"]]], "recording 1 of X cannot be read as an array"),
+        (
+            [[[0, 1], [2, 3]], [[0, 1], [2]]],
+            "recording 1 of X cannot be read as an array",
+        ),
     ],
 )
 def test_refuses_what_is_no_recordings(X, message):

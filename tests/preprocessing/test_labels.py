@@ -9,7 +9,7 @@ import pytest
 
 from sk_cpep.preprocessing import _labels, make_windows
 from sk_cpep.preprocessing._labels import majority
-from sk_cpep.preprocessing._paired import _ratio, _Track
+from sk_cpep.preprocessing._tracks import Track, exact_ratio
 
 EMG = [np.zeros((2, 200)), np.zeros((2, 150))]
 FLAT = [np.repeat([0, 3], 100), np.repeat(5, 150)]
@@ -330,9 +330,9 @@ def test_late_moments_are_exact():
         (148.148148, 2000),
         (100 / 3, 2000),
     ):
-        ratio = _ratio(rate, first)
+        ratio = exact_ratio(rate, first)
         assert abs(float(ratio) - rate / first) < 1e-15
-        found = _Track("pose", "signal", None, rate=ratio).scale(n)
+        found = Track("pose", "signal", None, rate=ratio).scale(n)
         assert found.tolist() == [round(int(k) * ratio) for k in n]
-    assert _ratio(59.94, 1998.0) == Fraction(3, 100)
-    assert _ratio(1000 / 3, 1000) == Fraction(1, 3)
+    assert exact_ratio(59.94, 1998.0) == Fraction(3, 100)
+    assert exact_ratio(1000 / 3, 1000) == Fraction(1, 3)

@@ -21,11 +21,11 @@ import torch
 from own_networks import LearnedMargin, Recurrent
 from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
-from small_networks import SIZES, alignment, autoencoder
+from small_objectives import SIZES, make_autoencoder, make_encoders, make_windows
 from torch import nn
 
 from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
-from sk_cpep.nn import AlignmentConfig
+from sk_cpep.nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from sk_cpep.training import (
     Alignment,
     Reconstruction,
@@ -43,9 +43,7 @@ N_WINDOWS = 21
 
 def data(n=N_WINDOWS, seed=0):
     """EMG and pose windows; some of the poses are near duplicates."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 3, 16)).astype(np.float32)
-    P = rng.normal(size=(n, 2, 12)).astype(np.float32)
+    X, P = make_windows(n, seed)
     P[1::3] = P[::3][: len(P[1::3])] + 0.01 * P[1::3]
     return X, P
 
@@ -100,11 +98,16 @@ def align(
     chosen = {name: options.pop(name) for name in names if name in options}
     X, P = data()
     torch.manual_seed(processes.rank if differ else 0)
-    network = alignment(config=AlignmentConfig(temperature=0.2, **chosen))
+    config = AlignmentConfig(temperature=0.2, **chosen)
+    network = PoseEMGAlignment(*make_encoders(), config)
     if not train_pose:
         with torch.no_grad():
             torch.manual_seed(0)
-            P = alignment().embed_pose(torch.from_numpy(P)).numpy()
+            P = (
+                PoseEMGAlignment(*make_encoders())
+                .embed_pose(torch.from_numpy(P))
+                .numpy()
+            )
     plan = make_plan(processes, min_batch=2, **options)
     objective = Alignment(
         network,
@@ -121,7 +124,7 @@ class RecordedDraws(Reconstruction):
     """Remembers which tokens were hidden."""
 
     def __init__(self, autoencoder):
-        super().__init__(autoencoder)
+        super().__init__(autoencoder, Augmentation())
         self.draws = []
 
     def draw(self, x, generator=None):
@@ -134,7 +137,7 @@ class GivenDraws(Reconstruction):
     """Hides the tokens that it is told to."""
 
     def __init__(self, autoencoder, draws):
-        super().__init__(autoencoder)
+        super().__init__(autoencoder, Augmentation())
         self.draws = iter(draws)
 
     def draw(self, x, generator=None):
@@ -145,7 +148,7 @@ class GivenDraws(Reconstruction):
 
 def reconstruct(processes, make_objective, **options):
     torch.manual_seed(0)
-    objective = make_objective(autoencoder())
+    objective = make_objective(make_autoencoder())
     plan = make_plan(processes, **options)
     history = train(objective, data()[:1], plan, rng=np.random.RandomState(0))
     return objective, learned(objective.autoencoder, history)
@@ -225,7 +228,7 @@ def resumed(processes):
     mae.set_params(run_dir=folder, max_epochs=2).fit(data()[0])
     count = CountEpochs()
     mae.set_params(max_epochs=4, callbacks=[count]).fit(data()[0])
-    processes.barrier()
+    processes.gather(None)
     if processes.is_main:
         shutil.rmtree(folder)
     return whole, fitted(mae), count.n_

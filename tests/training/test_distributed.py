@@ -15,12 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sk_cpep import MAE
 from sk_cpep.training import SingleProcess, resolve_processes
-from sk_cpep.training._distributed import (
-    communication_device,
-    differences,
-    is_launched,
-    own_device,
-)
+from sk_cpep.training._distributed import communication_device, differences
+from sk_cpep.training._launch import is_launched, own_device
 
 SCRIPT = Path(__file__).with_name("distributed_jobs.py")
 SPEC = importlib.util.spec_from_file_location("distributed_jobs", SCRIPT)
@@ -55,7 +51,7 @@ def results(request, tmp_path_factory):
     return {name: [one[name] for one in everyone] for name in everyone[0]}
 
 
-def assert_alike(fits):
+def assert_same(fits):
     """All processes end with the same bits."""
     for fit in fits[1:]:
         assert_array_equal(fit["losses"], fits[0]["losses"])
@@ -84,7 +80,7 @@ def assert_equals(fit, alone):
 @pytest.mark.parametrize("name", jobs.ALIGNMENTS)
 def test_alignment_equals_one_process(results, name):
     alone = jobs.alone(f"align {name}")
-    assert_alike(results[f"align {name}"])
+    assert_same(results[f"align {name}"])
     assert_equals(results[f"align {name}"][0], alone)
     assert len(alone["losses"]) == 3
     if name != "plain":  # the case is one
@@ -95,14 +91,14 @@ def test_alignment_equals_one_process(results, name):
 @needs_gloo
 def test_everyone_begins_with_the_weights_of_the_first(results):
     fits = results["align from different weights"]
-    assert_alike(fits)
+    assert_same(fits)
     assert_equals(fits[0], jobs.alone("align plain"))
 
 
 @needs_gloo
 def test_reconstruction_equals_one_process_with_the_same_masks(results):
     fits = results["rebuild"]
-    assert_alike(fits)
+    assert_same(fits)
     steps = list(zip(*[fit["draws"] for fit in fits], strict=True))
     sizes = sorted(sum(len(share[0]) for share in step) for step in steps)
     assert sizes == [5] * 3 + [8] * 6
@@ -127,15 +123,15 @@ def test_masks_differ_by_process(results):
     "name", ["cpep_without_pretraining", "own_parts", "pose_regressor"]
 )
 def test_estimators_equal_one_process(results, name):
-    assert_alike(results[name])
+    assert_same(results[name])
     assert_equals(results[name][0], jobs.alone(name))
 
 
 @needs_gloo
 @pytest.mark.parametrize("name", ["cpep_whole", "batch_norm", "dropout"])
-def test_everyone_ends_alike(results, name):
+def test_everyone_ends_with_the_same_bits(results, name):
     fits = results[name]
-    assert_alike(fits)
+    assert_same(fits)
     assert all(np.isfinite(w).all() for w in fits[0]["weights"].values())
     alone = jobs.alone(name)
     assert_allclose(fits[0]["losses"], alone["losses"], rtol=0.5)
@@ -143,10 +139,10 @@ def test_everyone_ends_alike(results, name):
 
 
 @needs_gloo
-def test_a_run_that_goes_on_equals_one_that_was_not_interrupted(results):
+def test_a_resumed_run_equals_one_that_was_not_interrupted(results):
     for whole, in_parts, n_epochs in results["resumed"]:
         assert n_epochs == 2
-        assert_alike([whole, in_parts])
+        assert_same([whole, in_parts])
 
 
 @needs_gloo
@@ -159,8 +155,8 @@ def test_everyone_embeds_all_that_it_is_given(results):
 @needs_gloo
 def test_without_a_seed_the_first_process_draws_for_all(results):
     fits, of_numpy, of_given = zip(*results["unseeded"])
-    for alike in zip(*fits):
-        assert_alike(alike)
+    for fit in zip(*fits):
+        assert_same(fit)
     others = [np.random.RandomState(rank) for rank in range(1, len(fits))]
     assert list(of_numpy[1:]) == [other.normal() for other in others]
     assert len(set(of_given)) == 1
@@ -174,7 +170,7 @@ def test_one_process_draws_progress(results):
 
 @needs_gloo
 def test_a_stop_in_one_process_stops_all(results):
-    assert_alike(results["stop_in_one"])
+    assert_same(results["stop_in_one"])
     assert len(results["stop_in_one"][0]["losses"]) == 2
 
 
@@ -240,7 +236,7 @@ def test_a_single_process_has_nothing_to_share():
     assert processes.gather("x") == ["x"]
     rng = np.random.RandomState(0)
     assert processes.same_generator(rng) is rng
-    processes.check_same("nothing", lambda: pytest.fail("computed for nobody"))
+    processes.check_same("nothing", {"lr": 1})
     with pytest.raises(KeyError), processes.together():
         raise KeyError
 

@@ -4,17 +4,21 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-import small_networks
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping
+from small_objectives import (
+    Recorder,
+    make_alignment,
+    make_reconstruction,
+    make_windows,
+)
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from sk_cpep.nn import Augmentation
 from sk_cpep.training import (
-    Alignment,
     Reconstruction,
     StopTraining,
     TrainingPlan,
@@ -23,22 +27,9 @@ from sk_cpep.training import (
     seeded,
     train,
 )
-from sk_cpep.training._device import autocast, has_bfloat16_units
+from sk_cpep.training._device import has_bfloat16_units
+from sk_cpep.training._step import autocast
 from sk_cpep.training._train import split_rows
-
-
-class Recorder(nn.Module):
-    """Passes batches on, and keeps them with the state of the generator."""
-
-    def __init__(self, objective):
-        super().__init__()
-        self.objective = objective
-        self.calls = []
-
-    def forward(self, *batch, generator):
-        state = generator.get_state()
-        self.calls.append(([b.clone() for b in batch], state, self.training))
-        return self.objective(*batch, generator=generator)
 
 
 class Lines(nn.Module):
@@ -79,24 +70,8 @@ class Raises(Callback):
             raise self.error
 
 
-def reconstruction():
-    torch.manual_seed(0)
-    return Reconstruction(
-        small_networks.autoencoder(), Augmentation(channel_rotation=1)
-    )
-
-
 def alignment(**options):
-    torch.manual_seed(0)
-    options = dict(poses_embedded=False, train_emg=True) | options
-    network = small_networks.alignment()
-    return Alignment(network, Augmentation(channel_rotation=1), **options)
-
-
-def data(n=22):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 3, 16)).astype(np.float32)
-    return X, rng.normal(size=(n, 2, 12)).astype(np.float32)
+    return make_alignment(augment=Augmentation(channel_rotation=1), **options)
 
 
 def fit(module, arrays, *, seed=0, callbacks=(), groups=None, **plan):
@@ -106,9 +81,9 @@ def fit(module, arrays, *, seed=0, callbacks=(), groups=None, **plan):
 
 
 @pytest.mark.parametrize("restart_period", [None, 2])
-@pytest.mark.parametrize("kind", [reconstruction, alignment])
+@pytest.mark.parametrize("kind", [make_reconstruction, alignment])
 def test_equals_a_bare_loop(kind, restart_period):
-    arrays = data() if kind is alignment else data()[:1]
+    arrays = make_windows() if kind is alignment else make_windows()[:1]
     recorder = Recorder(kind())
     bare = deepcopy(recorder.objective).train()
     history = fit(recorder, arrays, weight_decay=0.1, restart_period=restart_period)
@@ -150,8 +125,8 @@ def test_equals_a_bare_loop(kind, restart_period):
 
 
 def test_masks_differ_from_batch_to_batch():
-    recorder = Recorder(reconstruction())
-    fit(recorder, data()[:1])
+    recorder = Recorder(make_reconstruction())
+    fit(recorder, make_windows()[:1])
     states = {state.numpy().tobytes() for _, state, _ in recorder.calls}
     assert len(states) == len(recorder.calls)
 
@@ -160,7 +135,11 @@ def test_masks_differ_from_batch_to_batch():
 def test_learning_rate_is_a_cosine_with_warm_restarts(period):
     spy = Spy()
     history = fit(
-        Lines(), data()[:1], restart_period=period, callbacks=[spy], max_epochs=6
+        Lines(),
+        make_windows()[:1],
+        restart_period=period,
+        callbacks=[spy],
+        max_epochs=6,
     )
     length = 3 * (period or 6)
     step = np.arange(18) % length
@@ -180,17 +159,17 @@ def test_log_scale_does_not_decay():
             return 0 * (self.log_scale + self.other) * x.mean()
 
     module = Still()
-    fit(module, data()[:1], weight_decay=1.0, max_epochs=1)
+    fit(module, make_windows()[:1], weight_decay=1.0, max_epochs=1)
     rates = 1e-2 * (1 + np.cos(np.pi * np.arange(3) / 3)) / 2
     assert module.log_scale.item() == 3
     assert_allclose(module.other.item(), 3 * np.prod(1 - rates), rtol=1e-6)
 
 
 def test_history():
-    history = fit(Lines(), data()[:1])
+    history = fit(Lines(), make_windows()[:1])
     assert [record["epoch"] for record in history] == [1, 2, 3, 4]
     assert all(set(r) == {"epoch", "train_loss", "lr", "seconds"} for r in history)
-    early = fit(Lines(), data()[:1], early_stopping=True)
+    early = fit(Lines(), make_windows()[:1], early_stopping=True)
     assert all("valid_loss" in record for record in early)
 
 
@@ -205,7 +184,7 @@ def test_batches_hold_one_group():
 
 def test_no_batch_left():
     with pytest.raises(ValueError, match="No batch holds 2 windows: give more windows"):
-        fit(Lines(), data(3)[:1], groups=np.arange(3), min_batch=2)
+        fit(Lines(), make_windows(3)[:1], groups=np.arange(3), min_batch=2)
 
 
 @pytest.mark.parametrize(
@@ -233,8 +212,8 @@ def test_split_that_leaves_nothing_to_train_on():
 
 
 def test_validation_has_the_same_masks_in_every_epoch():
-    recorder = Recorder(reconstruction())
-    fit(recorder, data()[:1], early_stopping=True, validation_fraction=0.5)
+    recorder = Recorder(make_reconstruction())
+    fit(recorder, make_windows()[:1], early_stopping=True, validation_fraction=0.5)
     valid = [(batch[0], s) for batch, s, training in recorder.calls if not training]
     assert len(valid) == 2 * 4
     for i in range(2):
@@ -265,7 +244,7 @@ def test_early_stopping_keeps_the_best_weights():
     module, spy = Scripted([5.0, 3.0, 2.0, 2.5, 2.2, 2.1, 1.0]), Spy()
     history = fit(
         module,
-        data()[:1],
+        make_windows()[:1],
         early_stopping=True,
         n_iter_no_change=3,
         max_epochs=7,
@@ -280,8 +259,8 @@ def test_early_stopping_keeps_the_best_weights():
 def test_early_stopping_wants_improvements_of_tol():
     losses = [1.0, 0.99, 0.98, 0.97, 0.5]
     options = dict(early_stopping=True, n_iter_no_change=2, max_epochs=5, batch_size=22)
-    assert len(fit(Scripted(losses), data()[:1], tol=0.05, **options)) == 3
-    assert len(fit(Scripted(losses), data()[:1], tol=0.001, **options)) == 5
+    assert len(fit(Scripted(losses), make_windows()[:1], tol=0.05, **options)) == 3
+    assert len(fit(Scripted(losses), make_windows()[:1], tol=0.001, **options)) == 5
 
 
 @pytest.mark.parametrize("when", ["on_epoch_end", "on_batch_end", "on_train_begin"])
@@ -292,26 +271,26 @@ def test_ctrl_c_goes_through(when):
     callback = Callback()
     setattr(callback, when, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        fit(Lines(), data()[:1], callbacks=[callback])
+        fit(Lines(), make_windows()[:1], callbacks=[callback])
 
 
 def test_skorchs_early_stopping_ends_the_fit():
     stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0)
     module = Lines()
-    history = fit(module, data()[:1], callbacks=[stop], max_epochs=20)
+    history = fit(module, make_windows()[:1], callbacks=[stop], max_epochs=20)
     assert len(history) == 3
     assert not module.training
 
 
 def test_stop_training_ends_the_fit():
     module = Lines()
-    assert len(fit(module, data()[:1], callbacks=[Raises(StopTraining())])) == 2
+    assert len(fit(module, make_windows()[:1], callbacks=[Raises(StopTraining())])) == 2
     assert not module.training
 
 
 def test_other_errors_go_through():
     with pytest.raises(ZeroDivisionError):
-        fit(Lines(), data()[:1], callbacks=[Raises(ZeroDivisionError())])
+        fit(Lines(), make_windows()[:1], callbacks=[Raises(ZeroDivisionError())])
 
 
 @pytest.mark.parametrize("start", [np.inf, np.nan, 1e30])
@@ -319,7 +298,7 @@ def test_divergence_is_named(start):
     with pytest.raises(
         ValueError, match=r"Training diverged: the loss is (inf|nan) after"
     ):
-        fit(Lines(start), data()[:1])
+        fit(Lines(start), make_windows()[:1])
 
 
 def test_global_generators_are_left_alone():
@@ -327,7 +306,7 @@ def test_global_generators_are_left_alone():
     numpy_state = check_random_state(None).get_state()
     with seeded(3):
         first = torch.rand(3)
-        fit(reconstruction(), data()[:1], early_stopping=True)
+        fit(make_reconstruction(), make_windows()[:1], early_stopping=True)
     with seeded(3):
         again = torch.rand(3)
     assert torch.equal(first, again)
@@ -336,9 +315,9 @@ def test_global_generators_are_left_alone():
         assert_array_equal(now, before)
 
 
-@pytest.mark.parametrize("kind", [reconstruction, alignment])
+@pytest.mark.parametrize("kind", [make_reconstruction, alignment])
 def test_the_seed_decides(kind):
-    arrays = data() if kind is alignment else data()[:1]
+    arrays = make_windows() if kind is alignment else make_windows()[:1]
     runs = []
     for seed in (1, 1, 2):
         module = kind()
@@ -349,7 +328,7 @@ def test_the_seed_decides(kind):
 
 
 def test_frozen_encoders_do_not_train():
-    X, P = data()
+    X, P = make_windows()
     module = alignment(poses_embedded=True, train_emg=False)
     before = deepcopy(module.alignment.state_dict())
     with torch.no_grad():
@@ -374,7 +353,7 @@ def test_frozen_encoders_have_no_dropout():
 
 
 def test_augmentation_only_while_training():
-    x = torch.from_numpy(data()[0])
+    x = torch.from_numpy(make_windows()[0])
     seen = []
 
     class Inner(nn.Module):
@@ -392,7 +371,7 @@ def test_augmentation_only_while_training():
 
 
 def test_progress(capsys):
-    fit(Lines(), data()[:1], verbose=1)
+    fit(Lines(), make_windows()[:1], verbose=1)
     captured = capsys.readouterr()
     assert captured.out == ""
     last = captured.err.replace("\r", "\n").strip().splitlines()[-1]
@@ -403,7 +382,7 @@ def test_progress(capsys):
 
 
 def test_silence(capsys):
-    fit(Lines(), data()[:1], verbose=0, early_stopping=True)
+    fit(Lines(), make_windows()[:1], verbose=0, early_stopping=True)
     assert capsys.readouterr() == ("", "")
 
 
@@ -451,9 +430,9 @@ def test_autocast():
         assert (a @ a).dtype == torch.float32
 
 
-@pytest.mark.parametrize("kind", [reconstruction, alignment])
+@pytest.mark.parametrize("kind", [make_reconstruction, alignment])
 def test_bfloat16_is_close_to_float32(kind):
-    arrays = data() if kind is alignment else data()[:1]
+    arrays = make_windows() if kind is alignment else make_windows()[:1]
     losses = []
     for dtype in (torch.float32, torch.bfloat16):
         history = fit(kind(), arrays, dtype=dtype, max_epochs=2, lr=1e-3)

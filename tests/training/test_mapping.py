@@ -5,9 +5,10 @@ import threading
 import numpy as np
 import pytest
 import torch
+from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sk_cpep.training import _one_core, map_batches
+from sk_cpep.training import _mapping, map_batches
 
 CPU = torch.device("cpu")
 
@@ -20,23 +21,7 @@ def n_threads(request):
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-class Lazy:
-    """Windows out of reach as a whole."""
-
-    def __init__(self, data):
-        self.data = data
-        self.shape = data.shape
-
-    def __getitem__(self, index):
-        return self.data[index]
+one_thread = pytest.mark.parametrize("n_threads", [1], indirect=True)
 
 
 def numbered(n):
@@ -129,9 +114,9 @@ def test_an_error_in_a_thread_is_the_callers(n_threads):
 
 
 def test_a_forked_child_makes_threads_of_its_own(n_threads):
-    _one_core.on_one_core_each(abs, [-1, -2, -3])
-    _one_core._forget()  # what os.register_at_fork calls in a child
-    assert _one_core.on_one_core_each(abs, [-1, -2, -3]) == [1, 2, 3]
+    _mapping.on_one_core_each(abs, [-1, -2, -3])
+    _mapping._forget_threads()  # what os.register_at_fork calls in a child
+    assert _mapping.on_one_core_each(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -147,7 +132,8 @@ def test_results_that_are_not_finite_are_refused(bad):
         map_batches(spoil, X, device=CPU, batch_size=4)
 
 
-def test_results_of_several_arrays(one_thread):
+@one_thread
+def test_results_of_several_arrays(n_threads):
     X = np.random.default_rng(0).normal(size=(11, 2, 3)).astype(np.float32)
     lazy = Lazy(X)
     sizes = []
@@ -164,7 +150,8 @@ def test_results_of_several_arrays(one_thread):
     assert result.dtype == np.float32
 
 
-def test_a_lone_window_goes_in_twice(one_thread):
+@one_thread
+def test_a_lone_window_goes_in_twice(n_threads):
     shapes = []
 
     def total(x):

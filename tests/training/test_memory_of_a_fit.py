@@ -60,7 +60,7 @@ watcher.join()
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(),
     reason="needs Linux, which tells memory of a process from pages of its files; "
-    "test_batches.py and test_read_ahead.py cover that no more is read than batches",
+    "test_batches.py and test_prefetch.py cover that no more is read than batches",
 )
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     corpus = write_emg2pose_corpus(

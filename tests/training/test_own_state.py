@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sk_cpep.training import TrainingStep, own_state
-from sk_cpep.training._exact_products import (
+from sk_cpep.training._own_state import (
     LegacyCudnn,
     LegacyMatmul,
     Switch,
@@ -49,24 +49,18 @@ def test_switch_is_set_and_set_back(before):
     assert owner.fp32_precision == before
 
 
-def test_what_the_caller_sets_meanwhile_stays():
-    owner = Owner("tf32")
+@pytest.mark.parametrize("before", ["tf32", "ieee"])
+@pytest.mark.parametrize("entered_again", [False, True])
+def test_what_the_caller_sets_meanwhile_returns(before, entered_again):
+    owner = Owner(before)
     switch = Switch(owner)
     switch.enter()
     owner.fp32_precision = "bf16"
-    switch.leave()
-    assert owner.fp32_precision == "bf16"
-
-
-def test_what_another_sets_meanwhile_is_set_again_by_who_comes():
-    owner = Owner("ieee")
-    switch = Switch(owner)
-    switch.enter()
-    owner.fp32_precision = "bf16"
-    switch.enter()
-    assert owner.fp32_precision == "ieee"
-    switch.leave()
-    assert owner.fp32_precision == "ieee"
+    if entered_again:
+        switch.enter()
+        assert owner.fp32_precision == "ieee"
+        switch.leave()
+        assert owner.fp32_precision == "ieee"
     switch.leave()
     assert owner.fp32_precision == "bf16"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from small_objectives import Recorder
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
@@ -30,19 +31,6 @@ class Network(nn.Module):
         return self.layer(x.transpose(1, 2)).transpose(1, 2)[:, :, 2:]
 
 
-class Batches(nn.Module):
-    """Passes batches on, and keeps them."""
-
-    def __init__(self, objective):
-        super().__init__()
-        self.objective = objective
-        self.calls = []
-
-    def forward(self, *batch, generator):
-        self.calls.append((self.training, [b.clone() for b in batch]))
-        return self.objective(*batch, generator=generator)
-
-
 def data(n=12):
     rng = np.random.default_rng(0)
     X, P = rng.normal(size=(n, 3, 9)), rng.normal(size=(n, 2, 9))
@@ -58,14 +46,14 @@ PLAN = dict(batch_size=5, max_epochs=3, lr=0.05, weight_decay=0.0)
 
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_adam_at_a_constant_rate(clip):
-    batches = Batches(objective())
+    batches = Recorder(objective())
     bare = deepcopy(batches.objective).train()
     plan = TrainingPlan(
         **PLAN, optimizer="adam", schedule="constant", gradient_clip=clip
     )
     history = train(batches, data(), plan, rng=np.random.RandomState(0))
     optimizer = torch.optim.Adam(bare.parameters(), lr=0.05)
-    for _, batch in batches.calls:
+    for batch, *_ in batches.calls:
         optimizer.zero_grad()
         bare(*batch).backward()
         if clip is not None:
@@ -90,7 +78,7 @@ def test_clipping_changes_what_is_learned():
 
 def test_given_rows_are_for_validation():
     X, P = data()
-    batches = Batches(objective())
+    batches = Recorder(objective())
     plan = TrainingPlan(**PLAN, early_stopping=True)
     valid_rows = np.array([1, 4, 11])
     train(batches, (X, P), plan, rng=np.random.RandomState(0), valid_rows=valid_rows)
@@ -99,7 +87,7 @@ def test_given_rows_are_for_validation():
         (True, np.delete(range(12), valid_rows)),
     ):
         seen = [
-            x for was, (x, _) in batches.calls if was == training for x in x.numpy()
+            x for (x, _), _, was in batches.calls if was == training for x in x.numpy()
         ]
         assert {x.tobytes() for x in seen} == {x.tobytes() for x in X[rows]}
 

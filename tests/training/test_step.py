@@ -5,20 +5,13 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-import small_networks
 import torch
 from numpy.testing import assert_allclose
+from small_objectives import make_alignment, make_reconstruction
 from torch import nn
 
 from sk_cpep import MAE
-from sk_cpep.nn import Augmentation
-from sk_cpep.training import (
-    Alignment,
-    GraphedStep,
-    Objective,
-    Reconstruction,
-    TrainingStep,
-)
+from sk_cpep.training import GraphedStep, Objective, TrainingStep
 
 SIZES = dict(patch_length=10, d_model=32, n_layers=2, n_decoder_layers=1, n_heads=4)
 CPU = torch.device("cpu")
@@ -35,15 +28,11 @@ def waves(n=32, seed=0):
 
 
 def reconstruction():
-    torch.manual_seed(0)
-    network = small_networks.autoencoder(4, 120, **SIZES)
-    return Reconstruction(network, Augmentation(channel_rotation=1))
+    return make_reconstruction((4, 120), **SIZES)
 
 
 def alignment():
-    torch.manual_seed(0)
-    network = small_networks.alignment((4, 120), (3, 60), **SIZES)
-    return Alignment(network, poses_embedded=False, train_emg=True)
+    return make_alignment([(4, 120), (3, 60)], SIZES)
 
 
 def make_step(objective, lr=1e-3, **options):
@@ -94,7 +83,7 @@ def test_what_learns_is_float32(kind):
         assert {v.dtype for v in state.values()} == {torch.float32}
 
 
-def test_half_weights_learn_what_bfloat16_would_lose():
+def test_master_weights_learn_what_bfloat16_would_lose():
     """A step far below the resolution of bfloat16 is not lost to rounding."""
 
     class Line(Objective):
@@ -238,7 +227,7 @@ class Tape:
         optimizer.load_state_dict(before[1])
         self.generator.set_state(random)
         if self.step.computation is not None:
-            self.step.computation.refresh()
+            self.step.computation.copy_master_weights()
 
         def replay():
             self.calls.append("replay")

@@ -10,13 +10,14 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_cpep import CPEP, MAE, InstanceNorm, ZeroShotClassifier
-from sk_cpep.zero_shot._encoder_state import checksums_of
+from sk_cpep.zero_shot._encoder_state import weight_checksums
 
 NETWORK = dict(d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2)
 TRAINING = dict(
@@ -155,14 +156,14 @@ def test_poses_embedded_in_another_way(cpep, classifier, change, seen):
 @pytest.mark.parametrize("change", EMG_CHANGES)
 def test_emg_embedded_in_another_way(cpep, classifier, change, call):
     EMG_CHANGES[change](cpep)
-    with pytest.warns(UserWarning, match="embeds EMG in another way.*gallery is kept"):
+    with pytest.warns(UserWarning, match="transform was changed.*gallery is kept"):
         CALLS[call](classifier)
     with warnings.catch_warnings():  # said once
         warnings.simplefilter("error")
         for again in CALLS.values():
             again(classifier)
     no_grad(lambda m: m.head.bias.add_(1))(cpep)
-    with pytest.warns(UserWarning, match="embeds EMG in another way"):
+    with pytest.warns(UserWarning, match="transform was changed"):
         classifier.predict(X)
     classifier.fit(P, Y)
     with warnings.catch_warnings():
@@ -215,12 +216,12 @@ def test_checksums_are_those_of_every_process(kind):
     values = np.arange(6.0).reshape(2, 3)
     text = repr("learned_") + "(2, 3)"
     expected = zlib.crc32(text.encode() + values.astype("<f8").tobytes())
-    assert checksums_of(Duck(learned_=kind(values)))["pose"] == expected
-    assert checksums_of(Duck(learned_=kind(values.T).T))["pose"] == expected
+    assert weight_checksums(Duck(learned_=kind(values)))["pose"] == expected
+    assert weight_checksums(Duck(learned_=kind(values.T).T))["pose"] == expected
 
 
 def test_old_pickles_know_nothing(cpep, classifier):
-    del classifier._encoder_checksums
+    del classifier._weight_checksums
     cpep.set_params(random_state=1).fit(X, P)
     classifier.predict(X)
     classifier.partial_fit(P, Y)
@@ -258,7 +259,7 @@ def test_a_step_before_the_encoder():
     steps = make_pipeline(StandardScaler(), new_cpep()).fit(flat, P)
     classifier = ZeroShotClassifier(steps, 3).fit(P, Y)
     steps[0].fit(3 * flat)
-    with pytest.warns(UserWarning, match="embeds EMG in another way"):
+    with pytest.warns(UserWarning, match="transform was changed"):
         classifier.predict(flat)
 
 
@@ -319,3 +320,73 @@ def test_arrays_that_are_changed_in_place():
     duck.learned_[4] = 1
     with pytest.raises(ValueError, match="encoder was changed since fit"):
         classifier.predict(P)
+
+
+@pytest.fixture(scope="module")
+def sources():
+    """An EMG and an IMU encoder, aligned to the same frozen pose encoder."""
+    pose = FrozenEstimator(MAE(2, **NETWORK | TRAINING).fit(P))
+    imu = np.random.default_rng(1).normal(size=(12, 6, 15)).astype(np.float32)
+    aligned = []
+    for patch_length, windows in ((5, X), (3, imu)):
+        encoder = MAE(patch_length, **NETWORK | TRAINING)
+        aligned.append(CPEP(encoder, pose, **TRAINING).fit(windows, P))
+    return *aligned, imu
+
+
+def test_one_gallery_for_two_sources(sources):
+    emg_cpep, imu_cpep, imu = sources
+    by_emg = ZeroShotClassifier(emg_cpep, 3).fit(P, Y)
+    fitted = ZeroShotClassifier(imu_cpep, 3).fit(P, Y)
+    assert_array_equal(fitted.gallery_embeddings_, by_emg.gallery_embeddings_)
+
+    shared = ZeroShotClassifier(imu_cpep, 3)
+    assert shared.share_gallery(by_emg) is shared
+    assert shared.gallery_embeddings_ is by_emg.gallery_embeddings_
+    assert_array_equal(shared.predict_proba(imu), fitted.predict_proba(imu))
+    assert shared.n_features_in_ == 3
+    loaded = pickle.loads(pickle.dumps(shared))
+    assert_array_equal(loaded.predict(imu), fitted.predict(imu))
+
+    shared.partial_fit(P[:2], ["a new gesture"] * 2)
+    assert len(shared.gallery_labels_) == 14 and len(by_emg.gallery_labels_) == 12
+    assert "a new gesture" not in by_emg.classes_
+
+
+def test_a_gallery_of_another_pose_encoder_is_refused(sources, classifier):
+    other = ZeroShotClassifier(sources[1], 3)
+    with pytest.raises(ValueError, match="same frozen pose encoder"):
+        other.share_gallery(classifier)
+    assert not hasattr(other, "gallery_embeddings_")
+    with pytest.raises(NotFittedError):
+        other.share_gallery(ZeroShotClassifier(sources[0]))
+    other.fit(P, Y)
+    gallery = other.gallery_embeddings_
+    with pytest.raises(ValueError, match="same frozen pose encoder"):
+        other.share_gallery(classifier)
+    assert other.gallery_embeddings_ is gallery
+    other.predict(sources[2])
+
+
+def test_names_of_features_are_those_of_the_shared_gallery():
+    pd = pytest.importorskip("pandas")
+    named = ZeroShotClassifier(Duck()).fit(
+        pd.DataFrame(P[:, 0, :2], columns=list("ab")), Y
+    )
+    plain = ZeroShotClassifier(Duck()).fit(P, Y)
+    other = ZeroShotClassifier(Duck()).share_gallery(named)
+    assert other.feature_names_in_.tolist() == ["a", "b"]
+    assert not hasattr(other.share_gallery(plain), "feature_names_in_")
+    assert other.n_features_in_ == 3
+
+
+class WithParameter(BaseEstimator, Duck):
+    """An encoder whose parameter `embedding` means something of its own."""
+
+    def __init__(self, embedding=64):
+        self.embedding = embedding
+
+
+def test_only_two_methods_of_the_encoder_count():
+    classifier = ZeroShotClassifier(WithParameter(), 1).fit(P, Y)
+    assert_array_equal(classifier.predict(P), Y)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from sk_cpep.zero_shot import ZeroShotClassifier, predict_excluding
-from sk_cpep.zero_shot._embeddings import normalise
+from sk_cpep.zero_shot._encoder import normalise
 
 
 class Stub(BaseEstimator):

@@ -1,0 +1,166 @@
+"""From recordings to the windows that encoders learn from, and those that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from .._typing import AnyArray, BoolArray, Float32Array, FloatArray
+from ..preprocessing import BandpassNotch, InstanceNorm, make_windows
+
+
+@dataclass
+class GestureWindows:
+    """Windows of EMG and pose, with the gesture and the person of each.
+
+    Parameters
+    ----------
+    X, P : array-likes of shape (n, n_channels, n_times), (n, n_joints, n_pose_times)
+        EMG and pose.
+
+    y, users : ndarrays of shape (n,)
+        Gesture (code or name) and person.
+
+    windows : structured ndarray of shape (n,), default=None
+        Where each lies: `recording`, `start`, `stop`, `purity`; if it is known.
+    """
+
+    X: Any
+    P: Any
+    y: AnyArray
+    users: AnyArray
+    windows: AnyArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def select(self, rows: AnyArray) -> GestureWindows:
+        """The windows at `rows` (indices or a mask)."""
+        parts = (getattr(self, field.name) for field in fields(self))
+        return GestureWindows(*(None if p is None else p[rows] for p in parts))
+
+
+def cut_gesture_windows(
+    recordings: Any,
+    *,
+    window: float = 2.0,
+    stride: float = 0.5,
+    probe_stride: float = 0.25,
+    purity: float = 0.6,
+    movement: float = 0.5,
+    onset: bool = False,
+    unseen: Sequence[str] = (),
+    filter: Mapping[str, Any] | None = None,
+    envelope: float | None = None,
+) -> tuple[GestureWindows, GestureWindows]:
+    """Cut recordings into windows to pre-train on, and windows to name.
+
+    EMG is filtered before it is cut. Every channel of EMG and pose is standardised
+    over its own recording; nothing is used of labels or of other people.
+
+    Parameters
+    ----------
+    recordings : Bunch
+        As of :func:`~sk_cpep.datasets.make_gesture_recordings` and
+        :func:`~sk_cpep.datasets.load_ninapro_db1`: `emg`, `pose`, `labels` (0 is
+        rest), `users`, `gesture_names`, `sfreq` and `pose_sfreq`.
+
+    window : float, default=2.0
+        Length of a window, in seconds.
+
+    stride, probe_stride : float, default=0.5 and 0.25
+        Distance of the starts of windows to pre-train on, and of those to name, in
+        seconds.
+
+    purity : float, default=0.6
+        Smallest share of a window to name that is one gesture.
+
+    movement : float, default=0.5
+        Smallest share of a window to pre-train on in which the hand moves.
+
+    onset : bool, default=False
+        Whether windows to name must begin in rest, so that each holds the onset of its
+        movement.
+
+    unseen : sequence of str, default=()
+        Gestures of which no window to pre-train on holds a sample.
+
+    filter : dict, default=None
+        Parameters of :class:`~sk_cpep.BandpassNotch`, without `sfreq`. None filters
+        nothing.
+
+    envelope : float, default=None
+        Low-pass edge in Hz of the rectified EMG. None leaves it as it is.
+
+    Returns
+    -------
+    pretraining, named : GestureWindows
+        `y` of the latter are names.
+    """
+    names = np.array(recordings.gesture_names)
+    signals = prepare_signals(recordings, filter, envelope)
+    every = _cut(*signals, recordings, window, stride)
+    moving = label_share(recordings.labels, every.windows, range(1, len(names)))
+    of_unseen = label_share(
+        recordings.labels, every.windows, np.flatnonzero(np.isin(names, unseen))
+    )
+    named = _cut(*signals, recordings, window, probe_stride)
+    # 0 is rest.
+    named = named.select((named.windows["purity"] >= purity) & (named.y > 0))
+    if onset:
+        named = named.select(begins_in_rest(recordings.labels, named.windows))
+    named.y = names[named.y]
+    return every.select((moving >= movement) & (of_unseen == 0)), named
+
+
+def prepare_signals(
+    recordings: Any, filter: Mapping[str, Any] | None, envelope: float | None
+) -> tuple[list[Float32Array], list[Float32Array]]:
+    """Filter EMG, take its envelope, and standardise each channel over its recording."""
+    emg = recordings.emg
+    if filter is not None:
+        emg = BandpassNotch(sfreq=recordings.sfreq, **filter).fit_transform(emg)
+    if envelope is not None:
+        low_pass = BandpassNotch(None, envelope, None, sfreq=recordings.sfreq, order=2)
+        emg = low_pass.fit_transform([np.abs(recording) for recording in emg])
+    norm = InstanceNorm(over="channel")
+    return norm.fit_transform(emg), norm.fit_transform(recordings.pose)
+
+
+def _cut(
+    emg: Any, pose: Any, recordings: Any, window: float, stride: float
+) -> GestureWindows:
+    """All windows of the recordings, labelled by majority."""
+    return GestureWindows(
+        *make_windows(
+            emg,
+            pose,
+            recordings.labels,
+            recordings.users,
+            size=round(window * recordings.sfreq),
+            stride=round(stride * recordings.sfreq),
+            purity=0.0,
+            rates=[recordings.sfreq, recordings.pose_sfreq, None, None],
+            return_provenance=True,
+        )
+    )
+
+
+def label_share(labels: Sequence[AnyArray], windows: Any, codes: Any) -> FloatArray:
+    """Share of each window's samples whose label is among `codes`."""
+    share = np.empty(len(windows))
+    for recording, samples in enumerate(labels):
+        count = np.concatenate([[0], np.cumsum(np.isin(samples, codes))])
+        here = windows["recording"] == recording
+        start, stop = windows["start"][here], windows["stop"][here]
+        share[here] = (count[stop] - count[start]) / (stop - start)
+    return share
+
+
+def begins_in_rest(labels: Sequence[AnyArray], windows: Any) -> BoolArray:
+    """Whether the first sample of each window is rest (label 0)."""
+    firsts = [labels[w["recording"]][w["start"]] for w in windows]
+    return np.array(firsts) == 0

@@ -1,0 +1,311 @@
+"""Methods that are compared: fitted inside each fold of people, then evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from .._ids import read_ids
+from ._folds import GestureFold, fold_users, split_gestures
+from ._gesture_windows import GestureWindows
+from ._protocols import linear_probe, zero_shot
+from ._records import merge_records
+
+Embed = Callable[[Mapping[str, Any], GestureWindows], Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method embeds, for each protocol.
+
+    Each is a function of the fitted estimators, by name, and of windows, to embeddings
+    of shape (n_windows, n_dims).
+
+    Parameters
+    ----------
+    probe : callable, default=None
+        What the linear probe reads. None leaves this protocol out.
+
+    query, gallery : callable, default=None
+        What is looked up in zero-shot classification, and where. None leaves it out.
+    """
+
+    probe: Embed | None = None
+    query: Embed | None = None
+    gallery: Embed | None = None
+
+
+def fit_estimators(
+    estimators: Mapping[str, Any],
+    pretrain: GestureWindows,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Fit estimators to the windows of training people.
+
+    Parameters
+    ----------
+    estimators : dict
+        By name, in the order in which they are fitted: an estimator that is not
+        fitted, of which a clone is fitted to ``(X, P)``, or to ``X`` if it needs no
+        target; or a function of the windows, and of what has been fitted before it,
+        to a fitted estimator.
+
+    pretrain : GestureWindows
+
+    say : callable, default=None
+        Called with each name before it is fitted.
+
+    Returns
+    -------
+    fitted : dict
+
+    Raises
+    ------
+    ValueError
+        If an estimator is fitted already: it may have seen people held out.
+    """
+    fitted: dict[str, Any] = {}
+    for name, estimator in estimators.items():
+        say(name)
+        if isinstance(estimator, BaseEstimator):
+            fitted[name] = _fit_clone(name, estimator, pretrain)
+        else:
+            fitted[name] = estimator(pretrain, fitted)
+    return fitted
+
+
+def _fit_clone(name: str, estimator: Any, windows: GestureWindows) -> Any:
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        estimator = clone(estimator)
+    else:
+        raise ValueError(
+            f"{name} is fitted already, perhaps to people who are held out here: give "
+            "an estimator that is not, which is fitted inside each fold. (To evaluate a "
+            "fitted one, see linear_probe and zero_shot.)"
+        )
+    needs_pose = get_tags(_last_step(estimator)).target_tags.required
+    return estimator.fit(windows.X, windows.P if needs_pose else None)
+
+
+def evaluate_methods(
+    fold: GestureFold,
+    fitted: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    *,
+    C: float = 1.0,
+    n_neighbors: int = 10,
+) -> list[dict[str, Any]]:
+    """Evaluate methods on the people held out of a fold.
+
+    Parameters
+    ----------
+    fold : GestureFold
+
+    fitted : dict
+        Estimators that were fitted to ``fold.pretrain``; see :func:`fit_estimators`.
+
+    methods : dict of Method
+
+    C : float, default=1.0
+        Inverse strength of the penalty of every linear probe.
+
+    n_neighbors : int, default=10
+        Poses that vote in zero-shot classification.
+
+    Returns
+    -------
+    records : list of dict
+        As of :func:`linear_probe` and :func:`zero_shot`, for each set of gestures and
+        method.
+    """
+    records = []
+    for gestures, test in fold.test.items():
+        train = fold.train[gestures]
+        for name, method in methods.items():
+            common = {"method": name, "gestures": gestures}
+            if method.probe is not None:
+                sets = (_embedded(method.probe, fitted, w) for w in (train, test))
+                records.append(linear_probe(None, *sets, C=C, **common))
+            if method.query is not None and method.gallery is not None:
+                poses = _embedded(method.gallery, fitted, train)
+                queries = _embedded(method.query, fitted, test)
+                records.append(
+                    zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
+                )
+    return records
+
+
+def _embedded(
+    embed: Embed, fitted: Mapping[str, Any], windows: GestureWindows
+) -> tuple[Any, Any, Any]:
+    return embed(fitted, windows), windows.y, windows.users
+
+
+def cross_validate_gestures(
+    estimators: Any,
+    X: Any,
+    P: Any,
+    y: Any,
+    users: Any,
+    *,
+    cv: Any = 5,
+    unseen: Sequence[Any] = (),
+    pretrain: Any = None,
+    named: Any = None,
+    methods: Mapping[str, Method] | None = None,
+    C: float = 1.0,
+    n_neighbors: int = 10,
+) -> list[dict[str, Any]]:
+    """Evaluate estimators by linear probe and zero-shot, every person held out once.
+
+    In each fold, estimators are fitted to the windows of the training people only,
+    without unseen gestures. A probe then learns the names of gestures from training
+    people; zero-shot looks poses of training people up.
+
+    Parameters
+    ----------
+    estimators : estimator or dict
+        Not fitted, such as a :class:`~sk_cpep.CPEP`, or a pipeline that ends with one;
+        several by name, as of :func:`fit_estimators`.
+
+    X : array-like of shape (n_windows, n_channels, n_times)
+        EMG windows.
+
+    P : array-like of shape (n_windows, n_joints, n_pose_times)
+        Their pose windows.
+
+    y, users : array-like of shape (n_windows,)
+        Gesture and person of each window.
+
+    cv : int, list of list of ids, or cross-validation splitter, default=5
+        Into how many folds people are divided, the people of each fold, or a splitter
+        that is given `users` as groups.
+
+    unseen : sequence, default=()
+        Gestures that no estimator is fitted to. They are evaluated apart, with names
+        or poses of training people.
+
+    pretrain, named : bool array-like of shape (n_windows,), default=None
+        Which windows estimators are fitted to, and which are named. None is all.
+
+    methods : dict of Method, default=None
+        What is evaluated. None is every estimator: a probe on its ``transform``, and
+        zero-shot if it has ``transform_pose``.
+
+    C, n_neighbors : default=1.0 and 10
+        See :func:`linear_probe` and :func:`zero_shot`.
+
+    Returns
+    -------
+    records : list of dict
+        One for each method, protocol and set of gestures, over all people, as of
+        :func:`merge_records`; for :func:`format_markdown`, :func:`to_frame`,
+        :func:`paired_difference` and the displays.
+
+    Raises
+    ------
+    ValueError
+        If an estimator is fitted already, a fold would share people, or a single
+        gesture is unseen.
+
+    See Also
+    --------
+    linear_probe, zero_shot : The protocols, for encoders that are fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_cpep import CPEP, MAE
+    >>> from sk_cpep.evaluation import cross_validate_gestures
+    >>> rng = np.random.default_rng(0)
+    >>> users, y = np.repeat([0, 1], 16), np.tile(["fist", "ok"], 16)
+    >>> X = rng.normal(size=(32, 4, 40)) + 2 * (y == "ok")[:, None, None]
+    >>> P = rng.normal(size=(32, 3, 20)) + 2 * (y == "ok")[:, None, None]
+    >>> mae = MAE(10, d_model=16, n_layers=1, n_decoder_layers=1, max_epochs=1)
+    >>> cpep = CPEP(mae, mae, max_epochs=1, random_state=0)
+    >>> records = cross_validate_gestures(cpep, X, P, y, users, cv=2)
+    >>> [(r["method"], r["protocol"], r["n_users"]) for r in records]
+    [('CPEP', 'linear_probe', 2), ('CPEP', 'zero_shot', 2)]
+    """
+    if isinstance(estimators, BaseEstimator):
+        estimators = {_name_of(estimators): estimators}
+    windows = GestureWindows(X, P, np.asarray(y), np.asarray(users))
+    is_seen = ~np.isin(windows.y, unseen)
+    n_unseen = len(np.unique(windows.y[~is_seen]))
+    if n_unseen == 1:
+        raise ValueError(
+            "unseen has one gesture, which could not be taken for another: give two or "
+            "more."
+        )
+    pretraining = windows.select(np.flatnonzero(is_seen & _mask(pretrain, len(y))))
+    to_name = windows.select(np.flatnonzero(_mask(named, len(y))))
+    runs = []
+    for held_out in _people_of_folds(cv, windows):
+        fold = split_gestures(pretraining, to_name, held_out, unseen)
+        fitted = fit_estimators(estimators, fold.pretrain)
+        chosen = {name: _default_method(name, e) for name, e in fitted.items()}
+        runs.append(
+            evaluate_methods(
+                fold, fitted, methods or chosen, C=C, n_neighbors=n_neighbors
+            )
+        )
+    return merge_records(runs)
+
+
+def _mask(rows: Any, n: int) -> Any:
+    return np.ones(n, bool) if rows is None else np.asarray(rows, dtype=bool)
+
+
+def _name_of(estimator: Any) -> str:
+    """The name of a class; of a pipeline, that of its last step."""
+    return type(_last_step(estimator)).__name__
+
+
+def _last_step(estimator: Any) -> Any:
+    """The last step of a pipeline; of anything else, itself."""
+    while hasattr(estimator, "steps"):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def _people_of_folds(cv: Any, windows: GestureWindows) -> list[Any]:
+    """The people held out in each fold."""
+    if isinstance(cv, int):
+        return fold_users(windows.users, cv)
+    if not hasattr(cv, "split"):
+        return list(cv)
+    users, folds = read_ids(windows.users, "users"), []
+    for train, test in cv.split(np.zeros(len(users)), windows.y, users):
+        shared = np.intersect1d(users[train], users[test]).tolist()
+        if shared:
+            raise ValueError(
+                f"cv puts windows of {shared[:3]} into both sets of a fold. Give a "
+                "splitter that keeps groups together, such as GroupKFold."
+            )
+        folds.append(np.unique(users[test]))
+    return folds
+
+
+def _default_method(name: str, estimator: Any) -> Method:
+    """A probe on what it makes of EMG, and zero-shot where it embeds poses too."""
+
+    def of_emg(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        return fitted[name].transform(windows.X)
+
+    def of_pose(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        return embed_pose(windows.P)
+
+    embed_pose = getattr(_last_step(estimator), "transform_pose", None)
+    if embed_pose is None:
+        return Method(probe=of_emg)
+    return Method(probe=of_emg, query=of_emg, gallery=of_pose)
