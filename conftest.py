@@ -21,6 +21,7 @@ OURS = {
     "distributed_jobs",
     "sk_cpep",
     "lazy_windows",
+    "own_networks",
     "small_estimators",
     "small_objectives",
     "tests",
