@@ -150,7 +150,7 @@ class WindowArray:
     def __getitem__(self, key: Any) -> Any:
         key = _row_key(key)
         if isinstance(key, Integral) and not isinstance(key, (bool, np.bool_)):
-            return self.__getitems__([key])[0]
+            return self.__getitems__([int(key)])[0]
         if not isinstance(key, slice):
             key = _row_indices(key, len(self))
         return WindowArray(

@@ -164,7 +164,8 @@ def _layout_fault(series: h5py.Dataset) -> str | None:
 
     HDF5 reads zeros where samples were never written.
     """
-    dtype, shape, chunks = series.dtype, series.shape or (), series.chunks
+    dtype, chunks = series.dtype, series.chunks
+    shape: tuple[int, ...] = series.shape or ()
     if dtype != TIMESERIES_DTYPE:
         return (
             f"is no recording of emg2pose: {TIMESERIES!r} holds {_describe(dtype)}, "

@@ -103,17 +103,21 @@ def _read_columns(content: bytes) -> dict[str, AnyArray]:
 def _write(path: Path, entries: Entries) -> None:
     """Write all entries to a file beside `path`, then put it in its place."""
     stamps, indices = zip(*entries.values())
-    columns = (
-        list(entries),
-        *zip(*stamps),
-        [index.n_times for index in indices],
-        [len(index.runs) for index in indices],
-        np.concatenate([index.runs for index in indices]),
-    )
+    sizes, modified, changed = zip(*stamps)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, format=_FORMAT, **dict(zip(_COLUMNS, columns)))
+            np.savez(
+                file,
+                format=_FORMAT,
+                names=list(entries),
+                sizes=sizes,
+                modified=modified,
+                changed=changed,
+                n_times=[index.n_times for index in indices],
+                n_runs=[len(index.runs) for index in indices],
+                runs=np.concatenate([index.runs for index in indices]),
+            )
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

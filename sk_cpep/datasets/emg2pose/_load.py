@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..._param_validation import validate_params
 from ..._typing import PathLike
+from .._validation import validated
 from .._window_array import WindowArray
 from ._format import SFREQ
 from ._index import index_recordings
@@ -26,7 +27,7 @@ from ._windows import (
 )
 
 
-@validate_params(
+@validated(
     PARAMETER_CONSTRAINTS
     | {
         "root": [str, os.PathLike],
@@ -214,7 +215,7 @@ def load_emg2pose(
     )
     emg, pose = (
         WindowArray(
-            RecordingSource(root, metadata["filename"], field, step),
+            RecordingSource(root, metadata["filename"].tolist(), field, step),
             windows["recording"],
             windows["start"],
             -(-size // step),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 
@@ -168,10 +168,11 @@ def _choose_subjects(
     """The subjects to read, checked against those that there are."""
     if subjects is None:
         return list(files)
-    try:
-        chosen = [subjects] if isinstance(subjects, Integral) else list(subjects)
-    except TypeError:
-        chosen = []
+    chosen: list[int] = []
+    if isinstance(subjects, int | np.integer):
+        chosen = [subjects]
+    elif isinstance(subjects, Iterable):
+        chosen = list(subjects)
     if not chosen or not all(
         isinstance(s, Integral) and not isinstance(s, bool) for s in chosen
     ):

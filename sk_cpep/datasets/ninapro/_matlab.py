@@ -102,7 +102,7 @@ def _values(
             f"`{name}` is damaged: it is stored as no numbers of class {code}"
         )
     kind, content = parts[0]
-    dtype = np.dtype(storage[kind]).newbyteorder(order)
+    dtype = np.dtype(order + storage[kind])
     if len(content) != math.prod(dims) * dtype.itemsize:
         raise ValueError(
             f"`{name}` is damaged: {len(content)} bytes for shape {dims} of {dtype.name}"

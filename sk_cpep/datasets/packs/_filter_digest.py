@@ -11,6 +11,7 @@ import copyreg
 import dis
 import functools
 import hashlib
+import math
 import sys
 import types
 import uuid
@@ -80,9 +81,10 @@ def describe(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Real):
-        if not np.isfinite(value):
+        number = value if isinstance(value, int) else float(value)
+        if not math.isfinite(number):
             return repr(value)
-        return int(value) if value == int(value) else float(value)
+        return int(number) if number == int(number) else number
     if isinstance(value, Memory):  # without effect
         return None
     if isinstance(value, (list, tuple)):
@@ -281,18 +283,18 @@ _PARTS: dict[type, Callable[[Any], list[object]]] = {
 
 def _known_name(value: Any) -> str | None:
     """The name of what Python or an installed package has by that name, or None."""
-    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if isinstance(value, np.ufunc):
         return f"ufunc {value.__name__}" if _is_numpys(value) else None
     if isinstance(value, types.ModuleType):
-        return name if name.partition(".")[0] in _KNOWN else None
+        return value.__name__ if _root_of(value.__name__) in _KNOWN else None
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     module = getattr(value, "__module__", None)
     if not isinstance(name, str) or not isinstance(module, str):
         return None
     public = module.partition("._")[0]
     if value is not _find(module, name) and value is not _find(public, name):
         return None
-    if module.partition(".")[0] in _KNOWN:
+    if _root_of(module) in _KNOWN:
         return f"{public}.{name}"
     version, source = _source(module)
     return f"{module}.{name} {version}, source {source}" if version else None
@@ -308,15 +310,13 @@ def _find(module: str, name: str) -> object:
 
 def _is_numpys(ufunc: np.ufunc) -> bool:
     """Whether a ufunc is numpy's or scipy's, rather than made at hand."""
-    modules = [
-        m for m in list(sys.modules) if m.partition(".")[0] in ("numpy", "scipy")
-    ]
+    modules = [m for m in list(sys.modules) if _root_of(m) in ("numpy", "scipy")]
     return any(vars(sys.modules[m]).get(ufunc.__name__) is ufunc for m in modules)
 
 
 def _source(name: str) -> tuple[str | None, str | None]:
     """Version of an installed module's package, or None, and a checksum of its file."""
-    module, package = sys.modules.get(name), sys.modules.get(name.partition(".")[0])
+    module, package = sys.modules.get(name), sys.modules.get(_root_of(name))
     path = getattr(module, "__file__", None)
     if path is None or not Path(path).is_file():
         return None, None
@@ -328,4 +328,9 @@ def _source(name: str) -> tuple[str | None, str | None]:
 
 def _root(value: Any) -> str:
     """Package that something comes from."""
-    return str(value.__module__).partition(".")[0]
+    return _root_of(str(value.__module__))
+
+
+def _root_of(module: str) -> str:
+    """Package that a module is in."""
+    return module.partition(".")[0]

@@ -156,7 +156,7 @@ class PackSource(FileSource):
         n = self.first_checksums[recording] + block
         if self._seen[n]:
             return
-        if zlib.crc32(samples) != self.checksums[n]:
+        if zlib.crc32(samples.data) != self.checksums[n]:
             times = self.coding.block_times(self.kind)
             raise ValueError(
                 f"{self.folder}: {self.kind} of {self.names[recording]}, samples "

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from ..._param_validation import validate_params
 from ..._typing import AnyArray, PathLike, RandomStateLike
 from ..._whole_file import replace_file
+from .._validation import COUNT, validated
 from ..emg2pose._format import (
     METADATA_COLUMNS,
     METADATA_FILE,
@@ -66,7 +67,7 @@ def _record_hands(
         band = generator(seed, recording.user, 2, recording.session, k)
         rng = generator(seed, *key, k)
         session = plan if side == "right" else plan_twin(plan, rng)
-        n_times = count_samples(recording.n_frames) - rng.integers(_MAX_SHORTER)
+        n_times = count_samples(recording.n_frames) - int(rng.integers(_MAX_SHORTER))
         worn = don_band(forearm, variability, band)
         yield record(hand, worn, session, n_times, share_failed, rng)
 
@@ -179,16 +180,15 @@ def _count_held_out(
     return n_val, n_test
 
 
-_COUNT = Interval(Integral, 1, None, closed="left")
 _COUNT_OR_NONE = [None, Interval(Integral, 0, None, closed="left")]
 
 
-@validate_params(
+@validated(
     {
         "root": [str, os.PathLike],
-        "n_users": [_COUNT],
+        "n_users": [COUNT],
         "stages": [None, str, "array-like"],
-        "n_sessions": [_COUNT],
+        "n_sessions": [COUNT],
         "seconds": [Interval(Real, 0.5, None, closed="left")],
         "n_val_users": _COUNT_OR_NONE,
         "n_test_users": _COUNT_OR_NONE,

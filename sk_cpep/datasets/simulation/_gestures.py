@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,7 +48,7 @@ def stage_indices(stage: str) -> IntArray:
     return np.array([known.index(name) for name in STAGE_GESTURES[stage]])
 
 
-def gesture_indices(gestures: Integral | int | Sequence[str] | None) -> IntArray:
+def gesture_indices(gestures: int | Sequence[str] | None) -> IntArray:
     """Rows of the gesture table that a user's choice means.
 
     Parameters
@@ -70,7 +69,7 @@ def gesture_indices(gestures: Integral | int | Sequence[str] | None) -> IntArray
     known = list(GESTURES)
     if gestures is None:
         return np.arange(len(known))
-    if isinstance(gestures, Integral):
+    if isinstance(gestures, int | np.integer):
         if not 1 <= gestures <= len(known):
             raise ValueError(
                 f"gestures={gestures}: the simulator knows {len(known)} gestures; "

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._param_validation import validate_params
 from ..._typing import AnyArray, Float64Array, RandomStateLike
+from .._validation import COUNT, validated
 from ..emg2pose._format import JOINT_NAMES
 from . import _gestures as kinematics
 from . import _muscles as muscles
@@ -104,22 +105,21 @@ def _record(
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
-_COUNT = Interval(Integral, 1, None, closed="left")
 
 
-@validate_params(
+@validated(
     {
-        "n_users": [_COUNT],
+        "n_users": [COUNT],
         "gestures": [None, Integral, str, "array-like"],
-        "n_repetitions": [_COUNT],
-        "n_recordings": [_COUNT],
+        "n_repetitions": [COUNT],
+        "n_recordings": [COUNT],
         "hold": [_POSITIVE],
         "rest": [_POSITIVE],
         "move": [_POSITIVE],
         "order": [StrOptions({"shuffled", "blocked"})],
         "sfreq": [_POSITIVE],
         "pose_sfreq": [None, _POSITIVE],
-        "n_channels": [_COUNT],
+        "n_channels": [COUNT],
         "noise_level": [_NOT_NEGATIVE],
         "mains_frequency": [None, _POSITIVE],
         "user_variability": [_NOT_NEGATIVE],
@@ -235,7 +235,8 @@ def make_gesture_recordings(
     seed = int(check_random_state(random_state).randint(2**31 - 1))
     users = np.repeat(np.arange(n_users), n_recordings)
     rows = []
-    for user, recording in zip(users, np.tile(np.arange(n_recordings), n_users)):
+    recordings = list(range(n_recordings)) * n_users
+    for user, recording in zip(users.tolist(), recordings):
         hand, forearm = _person(seed, user, recording, n_channels, user_variability)
         key = (user, 2, recording, *indices)
         session = kinematics.plan_session(
