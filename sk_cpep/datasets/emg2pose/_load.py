@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..._param_validation import validate_params
 from ..._typing import PathLike
-from .._validation import validated
 from .._window_array import WindowArray
 from ._format import SFREQ
 from ._index import index_recordings
@@ -27,7 +26,7 @@ from ._windows import (
 )
 
 
-@validated(
+@validate_params(
     PARAMETER_CONSTRAINTS
     | {
         "root": [str, os.PathLike],

@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 
 from ..._param_validation import validate_params
 from ..._typing import PathLike
-from .._validation import validated
 from .._window_array import WindowArray
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ..emg2pose._windows import (
@@ -31,7 +30,7 @@ pose picked at {pose_rate} Hz.
 """
 
 
-@validated(
+@validate_params(
     PARAMETER_CONSTRAINTS
     | {"pack": [str, os.PathLike], "verify": ["boolean", StrOptions({"lazy"})]},
 )

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..._param_validation import validate_params
 from ..._typing import AnyArray, PathLike, RandomStateLike
 from ..._whole_file import replace_file
-from .._validation import COUNT, validated
+from .._validation import COUNT
 from ..emg2pose._format import (
     METADATA_COLUMNS,
     METADATA_FILE,
@@ -183,7 +183,7 @@ def _count_held_out(
 _COUNT_OR_NONE = [None, Interval(Integral, 0, None, closed="left")]
 
 
-@validated(
+@validate_params(
     {
         "root": [str, os.PathLike],
         "n_users": [COUNT],

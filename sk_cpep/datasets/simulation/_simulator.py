@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..._param_validation import validate_params
 from ..._typing import AnyArray, Float64Array, RandomStateLike
-from .._validation import COUNT, validated
+from .._validation import COUNT
 from ..emg2pose._format import JOINT_NAMES
 from . import _gestures as kinematics
 from . import _muscles as muscles
@@ -107,7 +107,7 @@ _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 
 
-@validated(
+@validate_params(
     {
         "n_users": [COUNT],
         "gestures": [None, Integral, str, "array-like"],
