@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ..._param_validation import validate_params
 from ..._typing import PathLike
 from ..._version import __version__
-from ..._whole_file import replace_file
+from ..._whole_file import drafts_of, replace_file
 from .._digest import digest
 from ..emg2pose._format import METADATA_FILE, SFREQ
 from ..emg2pose._metadata import read_emg2pose_metadata
@@ -391,17 +391,18 @@ def _find_begun(out: Path, parameters: dict[str, Any]) -> str | None:
         return None
     if not out.is_dir():
         raise FileExistsError(f"{out} is a file: give a new or empty folder.")
-    for name in (MANIFEST, PLAN):
-        if (out / name).exists():
-            _check_same(out, read_sealed(out / name)["parameters"], parameters)
-            return name
-    drafts = {f".{name}.tmp" for name in (MANIFEST, PLAN)}
-    strange = sorted({path.name for path in out.iterdir()} - drafts)
-    if strange:
+    names = MANIFEST, PLAN, RECORDINGS, METADATA_FILE
+    drafts = {draft for name in names for draft in drafts_of(out / name)}
+    begun = next((name for name in (MANIFEST, PLAN) if (out / name).exists()), None)
+    if begun is not None:
+        _check_same(out, read_sealed(out / begun)["parameters"], parameters)
+    elif strange := sorted(path.name for path in {*out.iterdir()} - drafts):
         raise FileExistsError(
             f"{out} holds {strange[:5]} and no pack: give a new or empty folder."
         )
-    return None
+    for draft in drafts:  # of processes that were killed
+        draft.unlink(missing_ok=True)
+    return begun
 
 
 def _check_same(out: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
