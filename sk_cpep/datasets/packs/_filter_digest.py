@@ -189,7 +189,7 @@ class _Content:
             self.sum.update(value.tobytes())
         elif type(value) in (tuple, list):
             self._write_all(type(value).__name__, value)
-        elif type(value) is dict:
+        elif isinstance(value, dict) and type(value) is dict:
             self._write_all("dict", sorted(value.items(), key=lambda x: _order(x[0])))
         elif type(value) in (set, frozenset):
             self._write_all("set", sorted(value, key=_order))
