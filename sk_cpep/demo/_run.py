@@ -149,8 +149,8 @@ def demo_estimators(config: DemoConfig, common: Mapping[str, Any]) -> dict[str, 
     """The three stages, each by what is said before it."""
 
     def fit_cpep(windows: GestureWindows, fitted: Mapping[str, Any]) -> CPEP:
-        starts = (FrozenEstimator(fitted[name]) for name in (EMG_MAE, POSE_MAE))
-        cpep = CPEP(*starts, **config.alignment, **common)
+        emg, pose = (FrozenEstimator(fitted[name]) for name in (EMG_MAE, POSE_MAE))
+        cpep = CPEP(emg, pose, **config.alignment, **common)
         return cpep.fit(windows.X, windows.P, groups=windows.users)
 
     return {

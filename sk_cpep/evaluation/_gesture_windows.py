@@ -38,7 +38,13 @@ class GestureWindows:
         return len(self.y)
 
     def select(self, rows: AnyArray) -> GestureWindows:
-        """The windows at `rows` (indices or a mask)."""
+        """Select windows.
+
+        Parameters
+        ----------
+        rows : ndarray
+            Indices, or a mask of shape (n_windows,).
+        """
         parts: list[Any] = [getattr(self, field.name) for field in fields(self)]
         chosen: list[Any] = [None if part is None else part[rows] for part in parts]
         return GestureWindows(*chosen)

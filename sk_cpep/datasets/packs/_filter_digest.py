@@ -190,7 +190,8 @@ class _Content:
         elif type(value) in (tuple, list):
             self._write_all(type(value).__name__, value)
         elif isinstance(value, dict) and type(value) is dict:
-            self._write_all("dict", sorted(value.items(), key=lambda x: _order(x[0])))
+            items: list[Any] = sorted(value.items(), key=lambda x: _order(x[0]))
+            self._write_all("dict", items)
         elif type(value) in (set, frozenset):
             self._write_all("set", sorted(value, key=_order))
         elif isinstance(value, type):
