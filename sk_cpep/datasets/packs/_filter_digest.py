@@ -189,9 +189,8 @@ class _Content:
             self.sum.update(value.tobytes())
         elif type(value) in (tuple, list):
             self._write_all(type(value).__name__, value)
-        elif isinstance(value, dict) and type(value) is dict:
-            items: list[Any] = sorted(value.items(), key=lambda x: _order(x[0]))
-            self._write_all("dict", items)
+        elif type(value) is dict:
+            self._write_all("dict", [(k, value[k]) for k in sorted(value, key=_order)])
         elif type(value) in (set, frozenset):
             self._write_all("set", sorted(value, key=_order))
         elif isinstance(value, type):

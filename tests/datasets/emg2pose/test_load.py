@@ -467,15 +467,17 @@ def small_cpep(**parameters):
 
 
 def test_encoders_read_batch_by_batch(data):
-    X, P = watched(data.emg), watched(data.pose)
+    n = 320  # more than are looked at to tell one fit from another
+    rows = np.resize(np.arange(len(data.emg)), n)
+    X, P = watched(data.emg[rows]), watched(data.pose[rows])
     cpep = small_cpep().fit(X, P)
     Z, V = cpep.transform(X), cpep.transform_pose(P)
-    n = len(data.emg)
     assert Z.shape == V.shape == (n, 8)
     assert max(X.source.largest, P.source.largest) < n
-    in_memory = small_cpep().fit(np.asarray(data.emg), np.asarray(data.pose))
-    assert_array_equal(Z, in_memory.transform(np.asarray(data.emg)))
-    assert_array_equal(V, in_memory.transform_pose(np.asarray(data.pose)))
+    X, P = np.asarray(data.emg[rows]), np.asarray(data.pose[rows])
+    in_memory = small_cpep().fit(X, P)
+    assert_array_equal(Z, in_memory.transform(X))
+    assert_array_equal(V, in_memory.transform_pose(P))
 
 
 def test_zero_shot_and_probe_on_lazy_windows(data):
