@@ -7,13 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._all_or_nothing import all_or_nothing
-from .._callback_support import end_task, fit_task, with_callbacks
+from .._callback_support import end_task, fit_task, whole_fit
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import PoseLoss
 from ..training import (
@@ -69,9 +68,7 @@ class PoseRegressor(
     loss_terms_: tuple[str, ...] = field(init=False)
     pose_start_: int = field(init=False)
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
-    @with_callbacks
+    @whole_fit
     def fit(
         self,
         X: WindowsLike,

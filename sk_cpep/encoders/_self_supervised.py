@@ -4,11 +4,9 @@ from dataclasses import asdict
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from torch import nn
 
-from .._all_or_nothing import all_or_nothing
-from .._callback_support import end_task, fit_task, with_callbacks
+from .._callback_support import end_task, fit_task, whole_fit
 from .._typing import WindowsLike
 from ..nn import Augmentation
 from ..training import new_module, seeded
@@ -30,9 +28,7 @@ class SelfSupervised(EncoderMixin, CosineTraining):
     what it is trained to do.
     """
 
-    @all_or_nothing
-    @_fit_context(prefer_skip_nested_validation=True)
-    @with_callbacks
+    @whole_fit
     def fit(
         self,
         X: WindowsLike,
