@@ -40,13 +40,13 @@ data = make_gesture_recordings(
     8, gestures, n_repetitions=3, **rates, user_variability=0.5, random_state=0
 )
 emg = BandpassNotch(20, 200, 50, sfreq=500).fit_transform(data.emg)
-smooth = BandpassNotch(None, 5, None, sfreq=500)
-envelope = smooth.fit_transform([np.abs(x) for x in emg])
+rectified = [np.abs(x) for x in emg]
+envelope = BandpassNotch(None, 5, None, sfreq=500).fit_transform(rectified)
 rng = np.random.default_rng(0)
 mix = rng.normal(size=(6, 2 * len(data.pose[0])))
 felt = [mix @ np.vstack([50 * np.gradient(p, axis=1), p]) for p in data.pose]
 X, imu, P, y, users = make_windows(
-    [np.log(np.maximum(x[:, ::10], 0.1)) for x in envelope],
+    [np.log(x[:, ::10].clip(min=0.1)) for x in envelope],
     [x + rng.normal(size=x.shape) for x in felt],
     data.pose,
     [labels[::10] for labels in data.labels],

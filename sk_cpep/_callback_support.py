@@ -6,6 +6,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ._all_or_nothing import all_or_nothing
+from ._param_validation import validate_fit
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -96,3 +97,8 @@ def leaf_fit(fit: Method) -> Method:
         return estimator
 
     return cast(Method, reported)
+
+
+def whole_fit(fit: Method) -> Method:
+    """Let a `fit` check parameters, take part with its tasks, and be whole or nothing."""
+    return cast(Method, all_or_nothing(validate_fit(with_callbacks(fit))))

@@ -12,16 +12,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .._all_or_nothing import all_or_nothing
 from .._callback_support import (
     begin_task,
     end_task,
     fit_task,
     leaf_task,
     propagated,
-    with_callbacks,
+    whole_fit,
 )
-from .._param_validation import validate_fit
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
 from ..nn._losses import PairLoss, make_criterion
@@ -253,9 +251,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     config_: AlignmentConfig = field(init=False)
     temperature_: float = field(init=False)
 
-    @all_or_nothing
-    @validate_fit
-    @with_callbacks
+    @whole_fit
     def fit(
         self,
         X: WindowsLike,

@@ -185,7 +185,7 @@ def identify(
         "n_processes": plan.processes.size,
         "random_state": seed_fact(estimator.random_state, rng),
         **{name: plain_value(value) for name, value in (facts or {}).items()},
-        **{name: windows_fact(array) for name, array in data.items()},
+        **{n: windows_fact(array, plan.batch_size) for n, array in data.items()},
         "groups": groups_fact(groups),
         "validation_groups": groups_fact(set_aside),
     }
@@ -283,7 +283,7 @@ def seed_fact(random_state: Any, rng: np.random.RandomState) -> Any:
     return f"a generator of digest {digest_of([keys, np.array([position])])}"
 
 
-def windows_fact(array: Any) -> str:
+def windows_fact(array: Any, batch_size: int = N_COMPARED) -> str:
     """Shape and digest of windows: of all that are in memory, else of some."""
     shape = tuple(int(n) for n in array.shape)
     if is_in_memory(array):
@@ -292,7 +292,8 @@ def windows_fact(array: Any) -> str:
         blocks = (np.asarray(block, dtype=np.float32) for block in blocks)
         return f"of shape {shape}, digest {digest_of(blocks)}"
     rows = np.linspace(0, shape[0] - 1, min(shape[0], N_COMPARED)).round().astype(int)
-    some = digest_of([fetch_rows(array, rows)])
+    starts = range(0, len(rows), batch_size)
+    some = digest_of(fetch_rows(array, rows[i : i + batch_size]) for i in starts)
     return f"of shape {shape}, digest {some} of {len(rows)} windows"
 
 

@@ -11,9 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .._all_or_nothing import all_or_nothing
-from .._callback_support import end_task, fit_task, with_callbacks
-from .._param_validation import validate_fit
+from .._callback_support import end_task, fit_task, whole_fit
 from .._sklearn_bases import RegressorMixin
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import PoseLoss
@@ -70,9 +68,7 @@ class PoseRegressor(
     loss_terms_: tuple[str, ...] = field(init=False)
     pose_start_: int = field(init=False)
 
-    @all_or_nothing
-    @validate_fit
-    @with_callbacks
+    @whole_fit
     def fit(
         self,
         X: WindowsLike,

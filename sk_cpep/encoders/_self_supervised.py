@@ -6,9 +6,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 from torch import nn
 
-from .._all_or_nothing import all_or_nothing
-from .._callback_support import end_task, fit_task, with_callbacks
-from .._param_validation import validate_fit
+from .._callback_support import end_task, fit_task, whole_fit
 from .._typing import WindowsLike
 from ..nn import Augmentation
 from ..training import new_module, seeded
@@ -30,9 +28,7 @@ class SelfSupervised(EncoderMixin, CosineTraining):
     what it is trained to do.
     """
 
-    @all_or_nothing
-    @validate_fit
-    @with_callbacks
+    @whole_fit
     def fit(
         self,
         X: WindowsLike,

@@ -15,16 +15,8 @@ PUBLISHED = {
     "regression_vemg2pose": dict(decoder="lstm", output="hybrid"),
     "tracking_vemg2pose": dict(decoder="lstm", output="velocity", tracking=True),
 }
-TDS = TDSConfig(
-    n_channels=3,
-    strides=(1, 1, 2, 2),
-    kernel_sizes=(2, 2, 3, 3),
-    block_kernel_sizes=(2, 2),
-    n_blocks=1,
-    d_model=8,
-    block_channels=4,
-    d_features=5,
-)
+SIZES = dict(strides=(1, 1, 2, 2), kernel_sizes=(2, 2, 3, 3), block_kernel_sizes=(2, 2))
+TDS = TDSConfig(3, **SIZES, n_blocks=1, d_model=8, block_channels=4, d_features=5)
 
 
 def count(module):
