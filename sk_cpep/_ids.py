@@ -41,10 +41,10 @@ def read_ids(values: IdsLike, name: str) -> AnyArray:
         If the shape is another, if values are missing (None, NaN, NaT, NA or masked),
         if they are of several kinds, or none of these. The message names the first.
     """
-    return read_alike({name: values})[0]
+    return read_comparable({name: values})[0]
 
 
-def read_alike(named: Mapping[str, IdsLike]) -> list[AnyArray]:
+def read_comparable(named: Mapping[str, IdsLike]) -> list[AnyArray]:
     """Ids that are compared with each other, each as of :func:`read_ids`.
 
     Parameters

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sk_cpep._ids import read_alike, read_ids
+from sk_cpep._ids import read_comparable, read_ids
 
 
 def cells(*values):
@@ -141,13 +141,13 @@ def test_what_is_no_column_of_ids_is_refused(values, message):
 
 
 def test_ids_that_are_compared_have_one_kind():
-    a, b = read_alike({"a": [1, 2], "b": np.array([2.0])})
+    a, b = read_comparable({"a": [1, 2], "b": np.array([2.0])})
     assert np.intersect1d(a, b).tolist() == [2]
-    read_alike({"a": [], "b": ["x"]})
+    read_comparable({"a": [], "b": ["x"]})
     with pytest.raises(
         ValueError, match="a holds numbers, such as 1, and b text, .* '1'"
     ):
-        read_alike({"a": [1], "b": ["1"]})
+        read_comparable({"a": [1], "b": ["1"]})
 
 
 def test_ids_are_left_as_they_were():

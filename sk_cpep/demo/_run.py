@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from .._ids import read_alike, read_ids
+from .._ids import read_comparable, read_ids
 from .._typing import AnyArray
 from ..encoders import CPEP, MAE
 from ..evaluation import (
@@ -86,7 +86,9 @@ def choose_test_users(users: Any, config: DemoConfig, test_users: Any) -> AnyArr
         )
     if test_users is None:
         return known[-min(config.n_test_users, len(known) // 2) :]
-    _, chosen = read_alike({"The people recorded": known, "test_users": test_users})
+    _, chosen = read_comparable(
+        {"The people recorded": known, "test_users": test_users}
+    )
     chosen = np.unique(chosen)
     if not 0 < len(chosen) < len(known) or not np.isin(chosen, known).all():
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._ids import read_alike, read_ids
+from .._ids import read_comparable, read_ids
 from ._gesture_windows import GestureWindows
 
 GESTURE_SETS = ("in_distribution", "unseen")
@@ -63,7 +63,7 @@ def split_gestures(
     -------
     fold : GestureFold
     """
-    users, pretraining_users, held_out = read_alike(
+    users, pretraining_users, held_out = read_comparable(
         {
             "users": named.users,
             "users to pre-train on": pretraining.users,

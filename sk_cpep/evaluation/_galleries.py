@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_consistent_length, column_or_1d
 
-from .._ids import read_alike, read_ids
+from .._ids import read_comparable, read_ids
 from .._typing import IntArray
 from ._guard import check_disjoint
 from ._splits import GESTURE_STAGES, check_columns, is_in, select, stages_of
@@ -178,7 +178,7 @@ def zero_shot_gallery(
         split, generalization = _GALLERIES[gallery][gestures]
         mask = select(columns, split, generalization, candidates)
         if gallery == "validation":
-            users, tuning_users = read_alike(
+            users, tuning_users = read_comparable(
                 {"users": columns["users"], "tuning_users": tuning_users}
             )
             mask &= ~is_in(users, tuning_users)

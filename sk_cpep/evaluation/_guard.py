@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
-from .._ids import read_alike, read_ids
+from .._ids import read_comparable, read_ids
 from .._typing import AnyArray, BoolArray
 
 _FIELDS = ("recording", "start", "stop")
@@ -103,7 +103,7 @@ def check_exclusion(
         query could meet its own pose in another group.
     """
     users = _read_users(gallery[0], test[0])
-    groups = read_alike(
+    groups = read_comparable(
         {"exclude[0], of gallery": exclude[0], "exclude[1], of test": exclude[1]}
     )
     for name, of_users, of_groups in zip(("gallery", "test"), users, groups):
@@ -138,7 +138,7 @@ def _read_users(train: Any, test: Any) -> list[AnyArray]:
     """People of both sets, in one form."""
     sets = {"users of train": train, "users of test": test}
     try:
-        return read_alike(sets)
+        return read_comparable(sets)
     except ValueError as error:
         names = [set(map(str, read_ids(sets[name], name))) for name in sets]
         shared = sorted(names[0] & names[1])
@@ -152,7 +152,9 @@ def _read_users(train: Any, test: Any) -> list[AnyArray]:
 
 def _read_recordings(sets: Any) -> list[AnyArray]:
     """Recordings of the windows of each set, in one form."""
-    return read_alike({f"recording[{i}]": s["recording"] for i, s in enumerate(sets)})
+    return read_comparable(
+        {f"recording[{i}]": s["recording"] for i, s in enumerate(sets)}
+    )
 
 
 def _check_samples(train: Any, test: Any) -> None:
@@ -180,7 +182,7 @@ def _check_fields(sets: Any) -> None:
 
 def _spans(windows: Any, users: AnyArray, recordings: AnyArray) -> dict[Any, AnyArray]:
     """Spans (n, 2) of start and stop by (user, recording)."""
-    start, stop = read_alike({f: windows[f] for f in _FIELDS[1:]})
+    start, stop = read_comparable({f: windows[f] for f in _FIELDS[1:]})
     check_consistent_length(users, recordings, start, stop)
     rows: dict[tuple[Any, Any], list[int]] = {}
     for row, key in enumerate(zip(users.tolist(), recordings.tolist())):

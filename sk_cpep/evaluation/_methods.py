@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._ids import read_ids
 from ._folds import GestureFold, fold_users, split_gestures
 from ._gesture_windows import GestureWindows
-from ._protocols import linear_probe, zero_shot
+from ._protocols import fits_of, linear_probe, zero_shot
 from ._records import merge_records
 
 Embed = Callable[[Mapping[str, Any], GestureWindows], Any]
@@ -126,7 +126,7 @@ def evaluate_methods(
     -------
     records : list of dict
         As of :func:`linear_probe` and :func:`zero_shot`, for each set of gestures and
-        method.
+        method; ``fits`` has the digests of all estimators' identities.
     """
     records = []
     for gestures, test in fold.test.items():
@@ -142,7 +142,8 @@ def evaluate_methods(
                 records.append(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
-    return records
+    fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
+    return [record | fits for record in records]
 
 
 def _embedded(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
-from .._ids import as_column, read_alike, read_ids
+from .._ids import as_column, read_comparable, read_ids
 from .._typing import AnyArray, Record
 from ._intervals import bootstrap_interval
 
@@ -223,7 +223,7 @@ def read_gestures(named: Mapping[str, ArrayLike]) -> list[AnyArray]:
     ValueError
         If some are text and others numbers, or missing.
     """
-    read = read_alike(named)
+    read = read_comparable(named)
     given = [as_column(values, name) for name, values in named.items()]
     kinds = {column.dtype.kind for column in given}
     return given if kinds in ({"f"}, {"b"}) else read

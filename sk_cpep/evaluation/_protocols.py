@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def linear_probe(
         Ready for json:
 
         - ``method``, ``protocol`` ("linear_probe" or "zero_shot"), ``gestures``,
-          ``settings`` (of the protocol);
+          ``settings`` (of the protocol); ``fits``, the digest of the encoder's
+          `fit_identity_`, if it has one;
         - ``macro_accuracy``: mean over people of each one's macro accuracy, the
           number to report, also under ``mean``; beside it ``sd``, ``interval``,
           ``per_user``, ``percentile_10``, ``worst``, ``worst_user`` and ``n_users``
@@ -295,25 +297,34 @@ def _header(
     """Begin a record: what was evaluated, and how."""
     if gestures not in _GESTURES:
         raise ValueError(f"gestures must be one of {_GESTURES}, got {gestures!r}.")
-    method = _method_name(encoder) if method is None else str(method)
-    return {
-        "method": method,
+    owner = _embedder(encoder)
+    name = "precomputed" if owner is None else getattr(owner, "__name__", None)
+    header = {
+        "method": str(method or name or type(owner).__name__),
         "protocol": protocol,
         "gestures": gestures,
         "settings": settings,
     }
+    return header | fits_of({header["method"]: owner})
 
 
-def _method_name(encoder: Any) -> str:
-    """Name of the class that embeds, behind FrozenEstimator and Pipeline."""
-    if encoder is None:
-        return "precomputed"
+def _embedder(encoder: Any) -> Any:
+    """What embeds, behind FrozenEstimator, Pipeline and bound methods."""
     if isinstance(encoder, FrozenEstimator):
-        return _method_name(encoder.estimator)
+        return _embedder(encoder.estimator)
     if isinstance(encoder, Pipeline):
-        return _method_name(encoder.steps[-1][1])
-    owner = getattr(encoder, "__self__", encoder)  # of a bound method
-    return getattr(owner, "__name__", type(owner).__name__)
+        return _embedder(encoder.steps[-1][1])
+    return getattr(encoder, "__self__", encoder)
+
+
+def fits_of(fitted: Mapping[str, Any]) -> Record:
+    """Which fits a record is of: the digests of their identities, by name, if known."""
+    fits = {
+        name: estimator.fit_identity_.digest
+        for name, estimator in fitted.items()
+        if hasattr(estimator, "fit_identity_")
+    }
+    return {"fits": fits} if fits else {}
 
 
 def _score(

@@ -164,6 +164,8 @@ def _merge_gestures(records: Sequence[Record]) -> Record:
         "confusion": confusion.tolist(),
         "predictions": [name for r in records for name in r["predictions"]],
     }
+    if "fits" in records[0]:
+        merged["fits"] = [r["fits"] for r in records]
     if "per_user_recall" in records[0]:
         recalls = _join(records, "per_user_recall")
         merged |= {

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
-from .._ids import read_alike, read_ids
+from .._ids import read_comparable, read_ids
 from .._typing import AnyArray, BoolArray, RandomStateLike, Record
 from ._guard import check_disjoint
 
@@ -246,7 +246,9 @@ def _choose_tuning_users(
     """Names of the people who tune, ascending."""
     known = sorted(set(columns["users"][columns["splits"] == "val"].tolist()))
     if tuning_users is not None:
-        _, given = read_alike({"users": columns["users"], "tuning_users": tuning_users})
+        _, given = read_comparable(
+            {"users": columns["users"], "tuning_users": tuning_users}
+        )
         chosen = sorted(set(given.tolist()))
         strange = [user for user in chosen if user not in known]
         if strange:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._ids import read_alike
+from .._ids import read_comparable
 from .._typing import AnyArray, WindowsLike
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def predict_excluding(
         If the gallery holds nothing but a window's own group, or groups are missing
         or of two kinds, numbers and text.
     """
-    ids = read_alike({"gallery_groups": gallery_groups, "query_groups": query_groups})
+    ids = read_comparable(
+        {"gallery_groups": gallery_groups, "query_groups": query_groups}
+    )
     Z = classifier._embed_queries(X)
     codes = np.unique(np.concatenate(ids), return_inverse=True)[1].astype(np.int32)
     groups, own = np.split(codes, [len(ids[0])])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold
@@ -11,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from sk_cpep import MAE
 from sk_cpep.evaluation import (
     GestureWindows,
     Method,
@@ -19,6 +21,7 @@ from sk_cpep.evaluation import (
     fit_estimators,
     fold_users,
     format_markdown,
+    linear_probe,
     split_gestures,
 )
 
@@ -158,6 +161,23 @@ def test_a_pipeline_and_several_by_name(data):
     assert [r["method"] for r in one] == ["Means", "Means"]
     for record in one:
         assert found["piped", record["protocol"]] == record["per_user"]
+
+
+def test_records_say_which_fits_they_are_of(data):
+    X, P, y, users = data
+    mae = MAE(4, d_model=8, n_layers=1, n_decoder_layers=1, n_heads=2, max_epochs=1)
+    mae.set_params(random_state=0, device="cpu", precision="float32")
+    records = cross_validate_gestures({"mae": mae}, *data, cv=2)
+    digests = [
+        clone(mae).fit(X[~np.isin(users, held_out)]).fit_identity_.digest
+        for held_out in fold_users(users, 2)
+    ]
+    assert [record["fits"] for record in records] == [[{"mae": d} for d in digests]]
+    fitted = clone(mae).fit(X[users < 3])
+    train, test = ((X[rows], y[rows], users[rows]) for rows in (users < 3, users > 2))
+    for encoder in (fitted, FrozenEstimator(fitted), fitted.transform):
+        record = linear_probe(encoder, train, test)
+        assert record["fits"] == {"MAE": fitted.fit_identity_.digest}
 
 
 def test_methods_of_ones_own(data):
