@@ -23,7 +23,6 @@ OURS = {
     "lazy_windows",
     "own_networks",
     "small_estimators",
-    "small_networks",
     "small_objectives",
     "tests",
 }

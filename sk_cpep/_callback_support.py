@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from ._all_or_nothing import all_or_nothing
 
-Estimator = TypeVar("Estimator")
-Given = ParamSpec("Given")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
 
     class CallbackSupportMixin:
         """An estimator that takes part."""
+
+        def set_callbacks(self, *callbacks: object) -> Self:
+            """Choose callbacks."""
+            return self
 
     def with_callbacks(method: Method) -> Method:
         """Take part with a `fit`."""
@@ -81,20 +83,16 @@ def propagated(
     return task.propagate_callback_context(sub_estimator)
 
 
-def leaf_fit(
-    fit: Callable[Concatenate[Estimator, Given], object],
-) -> Callable[Concatenate[Estimator, Given], Estimator]:
+def leaf_fit(fit: Method) -> Method:
     """Let a `fit` that has no parts take part as a single task, as a whole or not."""
 
     @wraps(fit)
     @all_or_nothing
     @with_callbacks
-    def reported(
-        estimator: Estimator, /, *args: Given.args, **kwargs: Given.kwargs
-    ) -> Estimator:
+    def reported(estimator: Any, /, *args: Any, **kwargs: Any) -> Any:
         task = fit_task(estimator, 0)
         fit(estimator, *args, **kwargs)
         end_task(task, estimator)
         return estimator
 
-    return reported
+    return cast(Method, reported)

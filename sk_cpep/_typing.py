@@ -16,6 +16,9 @@ IntArray: TypeAlias = NDArray[np.integer[Any]]
 BoolArray: TypeAlias = NDArray[np.bool_]
 AnyArray: TypeAlias = NDArray[Any]
 
+# What an evaluation tells, or an epoch: plain values by name.
+Record: TypeAlias = dict[str, Any]
+
 PathLike: TypeAlias = str | os.PathLike[str]
 RandomStateLike: TypeAlias = int | np.random.RandomState | None
 

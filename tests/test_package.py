@@ -33,6 +33,8 @@ EVERYWHERE = {
     "sk_cpep._file_identity",
     "sk_cpep._ids",
     "sk_cpep._lazy",
+    "sk_cpep._param_validation",
+    "sk_cpep._sklearn_bases",
     "sk_cpep._typing",
     "sk_cpep._version",
     "sk_cpep._whole_file",

@@ -107,13 +107,15 @@ class Ramps:
 own = sk_cpep.datasets.WindowArray(Ramps(), [0, 0], [0, 4], 4)
 shape: tuple[int, ...] = own[1:].shape
 """
-# Lines with a reason are to be refused for it. (An unknown keyword of MAE is not among
-# them: mypy lets a class of which a base has no types, as scikit-learn's, take any.)
+# Lines with a reason are to be refused for it.
 WRONG = """
 from sk_cpep import CPEP, MAE, InstanceNorm, Windower, ZeroShotClassifier, make_windows
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 
 MAE(patch_length="x")  # arg-type
+MAE(patch_lenght=50)  # call-arg
+MAE(50, 0.5, 256)  # call-arg | misc
+MAE().embedding_size  # attr-defined
 MAE(50, pooling="max")  # arg-type
 MAE(max_epochs=2.5)  # arg-type
 MAE().fit()  # call-arg

@@ -1,27 +1,38 @@
 """The command line: ``python -m sk_cpep demo``."""
 
+from __future__ import annotations
+
 import sys
 import time
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from .._file_identity import is_same
+from .._typing import PathLike
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
-from ..evaluation import cut_gesture_windows, fold_users, merge_records, split_gestures
+from ..evaluation import (
+    GestureFold,
+    cut_gesture_windows,
+    fold_users,
+    merge_records,
+    split_gestures,
+)
 from ._config import NINAPRO, SIMULATED
 from ._report import format_table, save_pictures, save_records, set_aside
 from ._run import choose_test_users, run_demo
 
 
-def run_demo_command(args):
+def run_demo_command(args: Namespace) -> int:
     """Load or simulate recordings, run the demo, and report."""
     if args.data is not None and is_same(args.out, args.data):
         raise ValueError(
             f"--out {args.out} is --data {args.data}: give another folder."
         )
     started = time.perf_counter()
-    say = (lambda *_: None) if args.quiet else (lambda *a: print(*a, flush=True))
+    say: Callable[[str], None] = say_nothing if args.quiet else print_now
     if args.data is None:
         config = SIMULATED
         say("Simulating recordings ...")
@@ -33,10 +44,10 @@ def run_demo_command(args):
         say(f"Reading {args.data} ...")
         recordings = load_ninapro_db1(args.data)
     if args.test_subjects is None and config.n_folds > 1:
-        folds = fold_users(recordings.users, config.n_folds)
+        chosen = fold_users(recordings.users, config.n_folds)
     else:
-        folds = [args.test_subjects]
-    folds = [choose_test_users(recordings.users, config, users) for users in folds]
+        chosen = [args.test_subjects]
+    folds = [choose_test_users(recordings.users, config, users) for users in chosen]
     windows = cut_gesture_windows(recordings, **config.windowing)
     out = make_folder(args.out)
     runs = []
@@ -72,7 +83,16 @@ def run_demo_command(args):
     return 0
 
 
-def make_folder(path):
+def print_now(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def say_nothing(line: str) -> None:
+    """Print nothing."""
+
+
+def make_folder(path: PathLike) -> Path:
     """The folder of the results, made where there is none."""
     folder = Path(path)
     try:
@@ -84,7 +104,7 @@ def make_folder(path):
     return folder
 
 
-def describe(data):
+def describe(data: GestureFold) -> str:
     """One line a stage: how many windows, of whom."""
     people = len(set(data.pretrain.users.tolist()))
     lines = [

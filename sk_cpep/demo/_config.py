@@ -87,7 +87,12 @@ class DemoConfig:
         return {name: getattr(self, name) for name in names.split()}
 
 
-_SMALL = {"d_model": 64, "n_layers": 2, "n_decoder_layers": 1, "mlp_ratio": 2.0}
+_SMALL: dict[str, Any] = {
+    "d_model": 64,
+    "n_layers": 2,
+    "n_decoder_layers": 1,
+    "mlp_ratio": 2.0,
+}
 _SMALL |= {"dropout": 0.1, "pooling": "mean", "lr": 1e-3, "weight_decay": 0.05}
 
 _ALIGNMENT = {

@@ -1,11 +1,20 @@
 """What the demo leaves behind: a table, a file of records, pictures."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import evaluation
+from .._typing import PathLike, Record
+from ..evaluation import GestureFold
+
+if TYPE_CHECKING:
+    from ._run import DemoResult
 
 _GESTURE_SETS = ("in_distribution", "unseen")
 _COLUMNS = [
@@ -15,7 +24,7 @@ _COLUMNS = [
 ]
 
 
-def format_table(records):
+def format_table(records: Sequence[Record]) -> str:
     """The results as a Markdown table: mean ± SD over people held out.
 
     Parameters
@@ -32,7 +41,9 @@ def format_table(records):
     )
 
 
-def save_records(records, folder, settings):
+def save_records(
+    records: Sequence[Record], folder: PathLike, settings: Record
+) -> list[Path]:
     """Write ``results.json``, a list of records, and ``settings.json`` of the run."""
     results, others = (
         Path(folder) / f"{name}.json" for name in ("results", "settings")
@@ -42,7 +53,7 @@ def save_records(records, folder, settings):
     return [results, others]
 
 
-def set_aside(folder):
+def set_aside(folder: PathLike) -> Path | None:
     """Move the results of an earlier run to a folder ``previous-N`` inside `folder`.
 
     Returns
@@ -62,7 +73,9 @@ def set_aside(folder):
     return moved_to
 
 
-def save_pictures(data, result, recordings, folder):
+def save_pictures(
+    data: GestureFold, result: DemoResult, recordings: Any, folder: PathLike
+) -> list[Path]:
     """Draw what the run has learned.
 
     Parameters
@@ -97,7 +110,7 @@ def save_pictures(data, result, recordings, folder):
     return paths
 
 
-def draw_training(data, result, recordings):
+def draw_training(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """Losses of the three stages."""
     from ..plotting import TrainingCurveDisplay
 
@@ -109,7 +122,7 @@ def draw_training(data, result, recordings):
     return TrainingCurveDisplay(stages).plot().figure_
 
 
-def draw_reconstruction(data, result, recordings):
+def draw_reconstruction(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """A window of a person held out, rebuilt by the EMG autoencoder."""
     from ..plotting import ReconstructionDisplay
 
@@ -122,7 +135,9 @@ def draw_reconstruction(data, result, recordings):
     ).figure_
 
 
-def draw_embeddings(data, result, recordings, n_windows=400):
+def draw_embeddings(
+    data: GestureFold, result: DemoResult, recordings: Any, n_windows: int = 400
+) -> Any:
     """EMG and pose of people held out, before and after alignment."""
     from ..plotting import EmbeddingDisplay
 
@@ -137,7 +152,7 @@ def draw_embeddings(data, result, recordings, n_windows=400):
     ).figure_
 
 
-def draw_confusion(data, result, recordings):
+def draw_confusion(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """Zero-shot confusion of seen and of unseen gestures."""
     from matplotlib import pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
@@ -158,7 +173,7 @@ def draw_confusion(data, result, recordings):
     return figure
 
 
-def draw_retrieval(data, result, recordings):
+def draw_retrieval(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """One EMG query of an unseen gesture, with the poses that it retrieved."""
     from ..plotting import RetrievalDisplay
 
@@ -178,7 +193,7 @@ def draw_retrieval(data, result, recordings):
     ).figure_
 
 
-def draw_results(data, result, recordings):
+def draw_results(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """Bars of the table, a point for each person."""
     from ..plotting import ResultsDisplay
 

@@ -140,7 +140,9 @@ def run_demo(
         )
         for gestures, train in data.train.items()
     }
-    return DemoResult(records, *fitted.values(), galleries)
+    return DemoResult(
+        records, fitted[EMG_MAE], fitted[POSE_MAE], fitted[ALIGNED], galleries
+    )
 
 
 def demo_estimators(config: DemoConfig, common: Mapping[str, Any]) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
         )
 
     @property
-    def score(self) -> NoReturn:  # type: ignore[override]
+    def score(self) -> NoReturn:
         """Nothing: what it is worth is said by what is made of it."""
         raise AttributeError("ModuleEncoder has no score of its own.")
 

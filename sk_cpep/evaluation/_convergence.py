@@ -1,7 +1,14 @@
 """Whether a training has learned anything: its loss, and its embeddings."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
+
+from .._typing import Record
 
 # Loss below the trivial level, as a share of it, that counts as learning.
 _MIN_GAIN = 0.05
@@ -12,7 +19,9 @@ _MAX_RESULTANT = 0.999
 _MIN_RANK = 1.5
 
 
-def converged(history, *, trivial_loss=None, embeddings=None):
+def converged(
+    history: Any, *, trivial_loss: float | None = None, embeddings: Any = None
+) -> Record:
     """Decide whether a training has converged to something of use.
 
     It has not if a loss is not finite; if the loss ended less than 5 % below what
@@ -65,7 +74,7 @@ def converged(history, *, trivial_loss=None, embeddings=None):
     return {"converged": not found, "reason": "; ".join(found) or None}
 
 
-def embedding_spread(Z):
+def embedding_spread(Z: ArrayLike) -> dict[str, float]:
     """How widely embeddings of windows spread.
 
     Parameters
@@ -106,7 +115,7 @@ def embedding_spread(Z):
     }
 
 
-def _loss_trouble(history, trivial_loss):
+def _loss_trouble(history: Any, trivial_loss: float | None) -> str | None:
     """What is wrong with the losses, or None."""
     if not isinstance(history, list) or not history:
         raise ValueError(
@@ -132,7 +141,7 @@ def _loss_trouble(history, trivial_loss):
     )
 
 
-def _collapse(name, Z):
+def _collapse(name: str, Z: ArrayLike) -> str | None:
     """In which way embeddings have collapsed, or None."""
     spread = embedding_spread(Z)
     length, rank = spread["resultant_length"], spread["effective_rank"]

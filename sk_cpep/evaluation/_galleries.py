@@ -1,20 +1,26 @@
 """What zero-shot queries are compared with, their own recordings left out."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_consistent_length, column_or_1d
 
 from .._ids import read_alike, read_ids
+from .._typing import IntArray
 from ._guard import check_disjoint
 from ._splits import GESTURE_STAGES, check_columns, is_in, select, stages_of
 
 _HAND_OF_RECORDING = re.compile(r"(.+-recording-\d+)_(?:left|right)")
 # gallery: gestures: split and generalization
-_GALLERIES = {
+_GALLERIES: dict[str, dict[str, tuple[str, str]]] = {
     "training": {"in_distribution": ("train", "none"), "unseen": ("test", "stage")},
     "validation": {"in_distribution": ("val", "user"), "unseen": ("val", "user_stage")},
-    "corpus": None,
+    "corpus": {},
 }
 _CHOICES = {
     "gestures": ("in_distribution", "unseen"),
@@ -23,7 +29,7 @@ _CHOICES = {
 }
 
 
-def recording_moments(filenames):
+def recording_moments(filenames: ArrayLike) -> IntArray:
     """Number the recordings so that both hands of the same moment share a number.
 
     emg2pose has a file for the left and for the right hand of a recording. Both
@@ -52,7 +58,8 @@ def recording_moments(filenames):
     ...                    "a-recording-1_right"])
     array([0, 1, 0])
     """
-    numbers, moments = {}, []
+    numbers: dict[str, int] = {}
+    moments = []
     for name in column_or_1d(filenames):
         match = _HAND_OF_RECORDING.fullmatch(str(name))
         if match is None:
@@ -66,19 +73,19 @@ def recording_moments(filenames):
 
 
 def zero_shot_gallery(
-    users,
-    stages,
-    splits,
-    generalizations,
-    moments,
+    users: ArrayLike,
+    stages: ArrayLike,
+    splits: ArrayLike,
+    generalizations: ArrayLike,
+    moments: ArrayLike,
     *,
-    queries,
-    gestures="unseen",
-    gallery="training",
-    vote="candidates",
-    tuning_users=(),
-    gesture_stages=None,
-):
+    queries: ArrayLike,
+    gestures: Any = "unseen",
+    gallery: Any = "training",
+    vote: str = "candidates",
+    tuning_users: ArrayLike = (),
+    gesture_stages: Mapping[str, tuple[str, str]] | None = None,
+) -> Any:
     """Choose the poses that zero-shot queries are compared with.
 
     The paper speaks of the pose embeddings of the entire corpus, without saying of
@@ -163,12 +170,13 @@ def zero_shot_gallery(
     columns = check_columns(users, stages, splits, generalizations)
     moments, queries = read_ids(moments, "moments"), np.asarray(queries)
     check_consistent_length(moments, columns["users"])
-    candidates = stages_of(gestures, gesture_stages or GESTURE_STAGES)
+    candidates = stages_of(gestures, gesture_stages or GESTURE_STAGES) or []
     if gallery == "corpus":
         everything = np.ones(len(moments), bool)
         mask = everything if vote == "all" else is_in(columns["stages"], candidates)
     else:
-        mask = select(columns, *_GALLERIES[gallery][gestures], candidates)
+        split, generalization = _GALLERIES[gallery][gestures]
+        mask = select(columns, split, generalization, candidates)
         if gallery == "validation":
             users, tuning_users = read_alike(
                 {"users": columns["users"], "tuning_users": tuning_users}
@@ -183,7 +191,9 @@ def zero_shot_gallery(
     return Bunch(gallery=rows, queries=queries, settings=settings)
 
 
-def _check_gallery(columns, rows, queries, gallery, candidates):
+def _check_gallery(
+    columns: Any, rows: Any, queries: ArrayLike, gallery: Any, candidates: Sequence[str]
+) -> None:
     """Raise if a query cannot be named rightly, or might be named by itself."""
     stages, users = columns["stages"], columns["users"]
     strange = sorted(set(stages[queries]) - set(candidates))

@@ -32,15 +32,16 @@ class GestureWindows:
     P: Any
     y: AnyArray
     users: AnyArray
-    windows: AnyArray | None = None
+    windows: Any = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def select(self, rows: AnyArray) -> GestureWindows:
         """The windows at `rows` (indices or a mask)."""
-        parts = (getattr(self, field.name) for field in fields(self))
-        return GestureWindows(*(None if p is None else p[rows] for p in parts))
+        parts: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        chosen: list[Any] = [None if part is None else part[rows] for part in parts]
+        return GestureWindows(*chosen)
 
 
 def cut_gesture_windows(

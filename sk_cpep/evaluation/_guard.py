@@ -1,22 +1,29 @@
 """The guard against train and test sets that share people or samples."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from .._ids import read_alike, read_ids
+from .._typing import AnyArray, BoolArray
 
 _FIELDS = ("recording", "start", "stop")
 _N_NAMED = 10
 
 
 def check_disjoint(
-    users_train,
-    users_test,
+    users_train: ArrayLike,
+    users_test: ArrayLike,
     *,
-    windows_train=None,
-    windows_test=None,
-    allow_shared_users=False,
-):
+    windows_train: Any = None,
+    windows_test: Any = None,
+    allow_shared_users: bool = False,
+) -> None:
     """Refuse train and test sets that share a person or samples.
 
     Parameters
@@ -72,7 +79,9 @@ def check_disjoint(
         _check_samples(*map(_spans, sets, users, _read_recordings(sets)))
 
 
-def check_exclusion(exclude, gallery, test):
+def check_exclusion(
+    exclude: tuple[ArrayLike, ArrayLike], gallery: Any, test: Any
+) -> tuple[AnyArray, AnyArray]:
     """Groups that keep queries from their own recordings, checked.
 
     Parameters
@@ -105,12 +114,13 @@ def check_exclusion(exclude, gallery, test):
             )
     columns = zip(users, groups, (gallery[1], test[1]))
     _check_groups([column for column in columns if column[2] is not None])
-    return tuple(groups)
+    of_gallery, of_test = groups
+    return of_gallery, of_test
 
 
-def _check_groups(columns):
+def _check_groups(columns: Any) -> None:
     """Raise if a (user, recording) is in several groups."""
-    group_of = {}
+    group_of: dict[tuple[Any, Any], Any] = {}
     recordings = _read_recordings([windows for *_, windows in columns])
     for (users, groups, _), recording in zip(columns, recordings):
         check_consistent_length(users, recording)
@@ -124,7 +134,7 @@ def _check_groups(columns):
                 )
 
 
-def _read_users(train, test):
+def _read_users(train: Any, test: Any) -> list[AnyArray]:
     """People of both sets, in one form."""
     sets = {"users of train": train, "users of test": test}
     try:
@@ -140,12 +150,12 @@ def _read_users(train, test):
         ) from None
 
 
-def _read_recordings(sets):
+def _read_recordings(sets: Any) -> list[AnyArray]:
     """Recordings of the windows of each set, in one form."""
     return read_alike({f"recording[{i}]": s["recording"] for i, s in enumerate(sets)})
 
 
-def _check_samples(train, test):
+def _check_samples(train: Any, test: Any) -> None:
     """Raise if a (user, recording) of both sets has samples in both."""
     overlaps = []
     for key in sorted(train.keys() & test.keys()):
@@ -159,7 +169,7 @@ def _check_samples(train, test):
         )
 
 
-def _check_fields(sets):
+def _check_fields(sets: Any) -> None:
     for windows in sets:
         missing = [f for f in _FIELDS if f not in _field_names(windows)]
         if missing:
@@ -168,24 +178,24 @@ def _check_fields(sets):
             )
 
 
-def _spans(windows, users, recordings):
+def _spans(windows: Any, users: AnyArray, recordings: AnyArray) -> dict[Any, AnyArray]:
     """Spans (n, 2) of start and stop by (user, recording)."""
     start, stop = read_alike({f: windows[f] for f in _FIELDS[1:]})
     check_consistent_length(users, recordings, start, stop)
-    rows = {}
+    rows: dict[tuple[Any, Any], list[int]] = {}
     for row, key in enumerate(zip(users.tolist(), recordings.tolist())):
         rows.setdefault(key, []).append(row)
     spans = np.column_stack([start, stop])
     return {key: spans[own] for key, own in rows.items()}
 
 
-def _field_names(windows):
+def _field_names(windows: Any) -> list[str]:
     """Names of the columns of a structured array, DataFrame or dict."""
     dtype = getattr(windows, "dtype", None)
-    return dtype.names or () if dtype is not None else list(windows)
+    return list(windows if dtype is None else dtype.names or ())
 
 
-def _overlapping(train, test):
+def _overlapping(train: Any, test: Any) -> BoolArray:
     """Tell which spans of `test` (m, 2) meet one of `train` (n, 2), half open."""
     train = train[np.argsort(train[:, 0], kind="stable")]
     reach = np.maximum.accumulate(train[:, 1])  # furthest stop so far
@@ -193,7 +203,7 @@ def _overlapping(train, test):
     return (n_before > 0) & (reach[n_before - 1] > test[:, 0])
 
 
-def _name(things):
+def _name(things: Sequence[Any] | AnyArray) -> str:
     """Join the first few things, and say how many more there are."""
     named = ", ".join(map(str, things[:_N_NAMED]))
     more = len(things) - _N_NAMED

@@ -1,13 +1,26 @@
 """How sure a mean over people is: bootstrap intervals, paired differences."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, norm, t
 from sklearn.utils import check_random_state
 
+from .._typing import Float64Array, RandomStateLike, Record
 
-def bootstrap_interval(per_user, *, confidence=0.95, n_resamples=9999, random_state=0):
+
+def bootstrap_interval(
+    per_user: Mapping[str, float] | ArrayLike,
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 9999,
+    random_state: RandomStateLike = 0,
+) -> list[float] | None:
     """Confidence interval of a mean over people, by resampling the people.
 
     The percentile bootstrap of :func:`scipy.stats.bootstrap`, widened for few people
@@ -82,8 +95,13 @@ def bootstrap_interval(per_user, *, confidence=0.95, n_resamples=9999, random_st
 
 
 def paired_difference(
-    record_a, record_b, *, confidence=0.95, n_resamples=9999, random_state=0
-):
+    record_a: Mapping[str, Any],
+    record_b: Mapping[str, Any],
+    *,
+    confidence: float = 0.95,
+    n_resamples: int = 9999,
+    random_state: RandomStateLike = 0,
+) -> Record:
     """How much better one method is than another on the same people.
 
     Methods are compared person by person, so that what makes a person hard for every
@@ -136,13 +154,13 @@ def paired_difference(
     }
 
 
-def _widened(confidence, n):
+def _widened(confidence: float, n: int) -> float:
     """Level at which percentiles of means of `n` give what `confidence` asks for."""
     reach = np.sqrt(n / (n - 1)) * t.ppf((1 + confidence) / 2, n - 1)
     return float(norm.cdf(reach) - norm.cdf(-reach))
 
 
-def _check_values(per_user):
+def _check_values(per_user: Mapping[str, float] | ArrayLike) -> Float64Array:
     """Numbers (n_users,) in float64, all finite."""
     if isinstance(per_user, dict):
         per_user = list(per_user.values())
@@ -155,7 +173,9 @@ def _check_values(per_user):
     return values
 
 
-def _check_pair(record_a, record_b):
+def _check_pair(
+    record_a: Mapping[str, Any], record_b: Mapping[str, Any]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Numbers by person of two records that can be compared."""
     for record in (record_a, record_b):
         if record.get("converged", True) is False:

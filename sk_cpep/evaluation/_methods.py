@@ -132,7 +132,7 @@ def evaluate_methods(
     for gestures, test in fold.test.items():
         train = fold.train[gestures]
         for name, method in methods.items():
-            common = {"method": name, "gestures": gestures}
+            common: dict[str, Any] = {"method": name, "gestures": gestures}
             if method.probe is not None:
                 sets = (_embedded(method.probe, fitted, w) for w in (train, test))
                 records.append(linear_probe(None, *sets, C=C, **common))
@@ -303,9 +303,8 @@ def _default_method(name: str, estimator: Any) -> Method:
         return fitted[name].transform(windows.X)
 
     def of_pose(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
-        return embed_pose(windows.P)
+        return _last_step(fitted[name]).transform_pose(windows.P)
 
-    embed_pose = getattr(_last_step(estimator), "transform_pose", None)
-    if embed_pose is None:
+    if not hasattr(_last_step(estimator), "transform_pose"):
         return Method(probe=of_emg)
     return Method(probe=of_emg, query=of_emg, gallery=of_pose)

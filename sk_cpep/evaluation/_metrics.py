@@ -1,13 +1,19 @@
 """Macro accuracy, over all windows and person by person."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 
 from .._ids import as_column, read_alike, read_ids
+from .._typing import AnyArray, Record
 from ._intervals import bootstrap_interval
 
 
-def macro_accuracy(y_true, y_pred):
+def macro_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Mean over the gestures of the share of their windows that is recognised.
 
     Every gesture counts the same, however many windows it has. A gesture that is
@@ -42,7 +48,7 @@ def macro_accuracy(y_true, y_pred):
     return float(np.mean(hits / np.bincount(codes)))
 
 
-def per_user_accuracy(y_true, y_pred, users):
+def per_user_accuracy(y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike) -> Record:
     """Macro accuracy of each person, and how it spreads over people.
 
     Parameters
@@ -88,7 +94,9 @@ def per_user_accuracy(y_true, y_pred, users):
     )
 
 
-def per_class_recall(y_true, y_pred, users):
+def per_class_recall(
+    y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike
+) -> dict[str, float]:
     """How much of each gesture is recognised, everyone counting the same.
 
     Parameters
@@ -117,7 +125,9 @@ def per_class_recall(y_true, y_pred, users):
     return average_recalls(per_user_recall(y_true, y_pred, users))
 
 
-def per_user_recall(y_true, y_pred, users):
+def per_user_recall(
+    y_true: ArrayLike, y_pred: ArrayLike, users: ArrayLike
+) -> dict[str, dict[str, float]]:
     """Share of each person's windows of each gesture that is recognised.
 
     Parameters
@@ -139,23 +149,25 @@ def per_user_recall(y_true, y_pred, users):
     }
 
 
-def average_recalls(recalls):
+def average_recalls(recalls: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Mean over people of what :func:`per_user_recall` gives, by gesture."""
-    by_class = {}
+    by_class: dict[str, list[float]] = {}
     for of_user in recalls.values():
         for name, recall in of_user.items():
             by_class.setdefault(name, []).append(recall)
     return {name: float(np.mean(by_class[name])) for name in sorted(by_class)}
 
 
-def _recalls(y_true, y_pred):
+def _recalls(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """Recall of each gesture there is, by name."""
     classes, codes = np.unique(y_true, return_inverse=True)
     share = np.bincount(codes, weights=y_true == y_pred) / np.bincount(codes)
     return dict(zip(map(str, classes), share.tolist()))
 
 
-def summarise_people(per_user, *, lower_is_better=False):
+def summarise_people(
+    per_user: Mapping[str, float], *, lower_is_better: bool = False
+) -> Record:
     """Summarise how accuracy, or an error, spreads over people.
 
     Parameters
@@ -193,7 +205,7 @@ def summarise_people(per_user, *, lower_is_better=False):
     }
 
 
-def read_gestures(named):
+def read_gestures(named: Mapping[str, ArrayLike]) -> list[AnyArray]:
     """Gestures that are compared with each other, as 1-D arrays.
 
     Parameters
@@ -217,7 +229,7 @@ def read_gestures(named):
     return given if kinds in ({"f"}, {"b"}) else read
 
 
-def _check_labels(y_true, y_pred):
+def _check_labels(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[AnyArray, AnyArray]:
     """Both as 1-D arrays of the same kind and length, at least one window."""
     y_true, y_pred = read_gestures({"y_true": y_true, "y_pred": y_pred})
     check_consistent_length(y_true, y_pred)

@@ -1,12 +1,21 @@
 """How far predicted poses are from true ones: angles, and places on the hand."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import gen_batches
 
 from .._ids import read_ids
+from .._typing import AnyArray, BoolArray, Float64Array, Record
 from ..datasets.emg2pose._format import FINGER_JOINTS, JOINT_GROUPS, JOINT_NAMES
 from ._guard import check_disjoint
 from ._metrics import summarise_people
+
+Groups: TypeAlias = Mapping[str, Sequence[str]]
 
 _GENERALIZATIONS = ("user", "stage", "user_stage")
 _TIPS = [0, 1, 2, 3, 4]
@@ -16,17 +25,17 @@ _MOVING = np.setdiff1d(np.arange(21), _FIXED)
 
 
 def angular_error(
-    P_true,
-    P_pred,
-    users,
+    P_true: Any,
+    P_pred: Any,
+    users: ArrayLike,
     *,
-    joint_names=None,
-    fingers=None,
-    groups=None,
-    mask=None,
-    unit="rad",
-    batch_size=256,
-):
+    joint_names: Sequence[str] | None = None,
+    fingers: Groups | None = None,
+    groups: Groups | None = None,
+    mask: ArrayLike | None = None,
+    unit: str = "rad",
+    batch_size: int = 256,
+) -> Record:
     """Mean absolute error of joint angles, averaged within each person first.
 
     Parameters
@@ -90,7 +99,7 @@ def angular_error(
     _check_same_shape(P_true, P_pred)
     mask = _check_mask(mask, P_true)
     sums = _Sums(users, P_true.shape[0])
-    for rows in gen_batches(len(users), batch_size):
+    for rows in gen_batches(P_true.shape[0], batch_size):
         truth, predicted, valid = _read(P_true, rows), _read(P_pred, rows), mask[rows]
         sums.add(*joint_sums(truth, predicted, valid))
     names = _joint_names(joint_names, P_true.shape[1])
@@ -98,8 +107,15 @@ def angular_error(
 
 
 def landmark_distance(
-    P_true, P_pred, users, hand_model, *, every=40, mask=None, batch_size=256
-):
+    P_true: Any,
+    P_pred: Any,
+    users: ArrayLike,
+    hand_model: Any,
+    *,
+    every: int = 40,
+    mask: ArrayLike | None = None,
+    batch_size: int = 256,
+) -> Record:
     """Distance between landmarks of the true and the predicted hand.
 
     Parameters
@@ -143,32 +159,32 @@ def landmark_distance(
     _check_same_shape(P_true, P_pred)
     mask = _check_mask(mask, P_true)
     sums = _Sums(users, P_true.shape[0])
-    for rows in gen_batches(len(users), batch_size):
+    for rows in gen_batches(P_true.shape[0], batch_size):
         truth, predicted, valid = _read(P_true, rows), _read(P_pred, rows), mask[rows]
         sums.add(*landmark_sums(truth, predicted, valid, hand_model, every))
     return _landmark_record(sums)
 
 
 def pose_regression(
-    estimator,
-    test,
+    estimator: Any,
+    test: Any,
     *,
-    method=None,
-    generalization="user",
-    initial_pose=None,
-    first=None,
-    mask=None,
-    joint_names=None,
-    fingers=None,
-    groups=None,
-    unit="rad",
-    hand_model=None,
-    every=40,
-    batch_size=256,
-    train_users=None,
-    train_windows=None,
-    test_windows=None,
-):
+    method: str | None = None,
+    generalization: str = "user",
+    initial_pose: ArrayLike | None = None,
+    first: int | None = None,
+    mask: ArrayLike | None = None,
+    joint_names: Sequence[str] | None = None,
+    fingers: Groups | None = None,
+    groups: Groups | None = None,
+    unit: str = "rad",
+    hand_model: Any = None,
+    every: int = 40,
+    batch_size: int = 256,
+    train_users: ArrayLike | None = None,
+    train_windows: Any = None,
+    test_windows: Any = None,
+) -> Record:
     """Evaluate how well poses are predicted from EMG.
 
     Windows are predicted and compared batch by batch, so that predictions are never
@@ -264,7 +280,7 @@ def pose_regression(
     mask = _check_mask(mask, P)
     predict, name = _predictor(estimator, P, initial_pose)
     angles, places = (_Sums(users, P.shape[0]) for _ in range(2))
-    for rows in gen_batches(len(users), batch_size):
+    for rows in gen_batches(P.shape[0], batch_size):
         truth, valid = _read(P, rows)[..., first:], mask[rows, first:]
         predicted = _fit_length(predict(X, rows), P.shape, len(truth), first)
         angles.add(*joint_sums(truth, predicted, valid))
@@ -285,7 +301,9 @@ def pose_regression(
     }
 
 
-def mean_pose(P, *, mask=None, batch_size=256):
+def mean_pose(
+    P: Any, *, mask: ArrayLike | None = None, batch_size: int = 256
+) -> Float64Array:
     """Mean of each joint over windows and time: a pose to compare others with.
 
     Parameters
@@ -321,7 +339,9 @@ def mean_pose(P, *, mask=None, batch_size=256):
     return total / n_samples
 
 
-def joint_sums(truth, predicted, valid):
+def joint_sums(
+    truth: Float64Array, predicted: Any, valid: BoolArray
+) -> tuple[Float64Array, AnyArray]:
     """Absolute errors of a batch, summed over valid samples.
 
     Parameters
@@ -339,7 +359,9 @@ def joint_sums(truth, predicted, valid):
     return np.where(valid[:, None], error, 0).sum(axis=2), valid.sum(axis=1)
 
 
-def landmark_sums(truth, predicted, valid, hand_model, every):
+def landmark_sums(
+    truth: Float64Array, predicted: Any, valid: BoolArray, hand_model: Any, every: int
+) -> tuple[Float64Array, AnyArray]:
     """Distances of a batch, summed over every so many samples where valid.
 
     Parameters
@@ -374,26 +396,27 @@ def landmark_sums(truth, predicted, valid, hand_model, every):
 class _Sums:
     """Sums over samples (n_windows, k) and their numbers, gathered by person."""
 
-    def __init__(self, users, n_windows):
+    def __init__(self, users: ArrayLike, n_windows: int) -> None:
         self.users = read_ids(users, "users")
         if len(self.users) != n_windows or n_windows == 0:
             raise ValueError(
                 f"There are {n_windows} windows to evaluate and {len(self.users)} "
                 "users: give at least one window, and the person of each."
             )
-        self.sums, self.counts = [], []
+        self.sums: list[Float64Array] = []
+        self.counts: list[AnyArray] = []
 
-    def add(self, sums, counts):
+    def add(self, sums: Any, counts: AnyArray) -> None:
         """Add those of the next windows."""
         self.sums.append(sums)
         self.counts.append(counts)
 
     @property
-    def n_samples(self):
+    def n_samples(self) -> int:
         """Number of samples that count."""
         return int(np.concatenate(self.counts).sum())
 
-    def per_user(self):
+    def per_user(self) -> tuple[list[str], Float64Array]:
         """Names of people and the mean over all samples of each (n_users, k)."""
         people, codes = by_name(self.users)
         sums, counts = np.concatenate(self.sums), np.concatenate(self.counts)
@@ -416,7 +439,7 @@ class _Sums:
         return people.tolist(), totals / n_samples[:, None]
 
 
-def by_name(users):
+def by_name(users: ArrayLike) -> tuple[AnyArray, AnyArray]:
     """Names of people in the order of text (n_users,), and which one each row is of."""
     ids, codes = np.unique(users, return_inverse=True)
     names = np.array(list(map(str, ids)), dtype=object)
@@ -424,7 +447,13 @@ def by_name(users):
     return names[order], np.argsort(order)[codes]
 
 
-def _angular_record(sums, names, fingers, groups, unit):
+def _angular_record(
+    sums: Any,
+    names: Sequence[str],
+    fingers: Groups | None,
+    groups: Groups | None,
+    unit: str,
+) -> Record:
     people, errors = sums.per_user()  # (n_users, J)
     if unit == "rad":
         errors, unit = np.rad2deg(errors), "deg"
@@ -443,7 +472,7 @@ def _angular_record(sums, names, fingers, groups, unit):
     }
 
 
-def _landmark_record(sums):
+def _landmark_record(sums: Any) -> Record:
     people, distances = sums.per_user()  # (n_users, 2)
     summaries = [
         summarise_people(dict(zip(people, column.tolist())), lower_is_better=True)
@@ -452,7 +481,9 @@ def _landmark_record(sums):
     return dict(zip(("landmark_distance", "fingertip_distance"), summaries))
 
 
-def _average(per_joint, groups, default):
+def _average(
+    per_joint: Mapping[str, float], groups: Groups | None, default: Any
+) -> dict[str, float]:
     """Mean over the joints of each group; of `default`, those that are all there."""
     if groups is None:
         named = {
@@ -472,7 +503,7 @@ def _average(per_joint, groups, default):
     }
 
 
-def _joint_names(joint_names, n_joints):
+def _joint_names(joint_names: Sequence[str] | None, n_joints: int) -> list[str]:
     """Names of the joints, as many as there are, each once."""
     if joint_names is None:
         known = n_joints == len(JOINT_NAMES)
@@ -485,7 +516,7 @@ def _joint_names(joint_names, n_joints):
     return names
 
 
-def _as_poses(P):
+def _as_poses(P: Any) -> Any:
     """Poses, lazy or not, of three dimensions."""
     P = P if hasattr(P, "shape") else np.asarray(P, dtype=np.float64)
     if len(P.shape) != 3:
@@ -496,7 +527,7 @@ def _as_poses(P):
     return P
 
 
-def _check_same_shape(P_true, P_pred):
+def _check_same_shape(P_true: Any, P_pred: Any) -> None:
     shapes = tuple(P_true.shape), tuple(P_pred.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(
@@ -505,7 +536,7 @@ def _check_same_shape(P_true, P_pred):
         )
 
 
-def _check_mask(mask, P):
+def _check_mask(mask: ArrayLike | None, P: Any) -> BoolArray:
     """Mask (n_windows, n_pose_times), true everywhere if there is none."""
     expected = (P.shape[0], P.shape[2])
     if mask is None:
@@ -519,12 +550,14 @@ def _check_mask(mask, P):
     return mask
 
 
-def _read(P, rows):
+def _read(P: Any, rows: Any) -> Float64Array:
     """Rows of poses, lazy or not, in float64."""
     return np.asarray(P[rows], dtype=np.float64)
 
 
-def _predictor(estimator, P, initial_pose):
+def _predictor(
+    estimator: Any, P: Any, initial_pose: ArrayLike | None
+) -> tuple[Callable[[Any, slice], Any], str]:
     """A function of windows and rows that predicts poses, and its name."""
     if initial_pose is not None:
         initial_pose = np.asarray(initial_pose)
@@ -537,14 +570,16 @@ def _predictor(estimator, P, initial_pose):
         return _static(estimator, P, initial_pose), "Static"
     predict = getattr(estimator, "predict", estimator)
 
-    def predict_rows(X, rows):
+    def predict_rows(X: Any, rows: Any) -> Any:
         more = {} if initial_pose is None else {"initial_pose": initial_pose[rows]}
         return predict(X[rows], **more)
 
     return predict_rows, getattr(estimator, "__name__", type(estimator).__name__)
 
 
-def _static(pose, P, initial_pose):
+def _static(
+    pose: AnyArray | None, P: Any, initial_pose: AnyArray | None
+) -> Callable[[Any, slice], Any]:
     """A function that predicts one pose for all moments of a window."""
     n_joints, n_times = P.shape[1:]
     if pose is None and initial_pose is None:
@@ -555,15 +590,19 @@ def _static(pose, P, initial_pose):
             f"array of shape {pose.shape}."
         )
 
-    def predict_rows(X, rows):
+    def predict_rows(X: Any, rows: Any) -> Any:
         n_rows = rows.stop - rows.start
-        poses = initial_pose[rows] if pose is None else [pose] * n_rows
+        poses: Any = [pose] * n_rows
+        if pose is None and initial_pose is not None:
+            poses = initial_pose[rows]
         return np.repeat(np.asarray(poses)[..., None], n_times, axis=2)
 
     return predict_rows
 
 
-def _fit_length(predicted, shape, n_rows, first):
+def _fit_length(
+    predicted: Any, shape: tuple[int, ...], n_rows: int, first: int
+) -> Float64Array:
     """Predictions of a batch without the first samples, which may be missing."""
     predicted = np.asarray(predicted, dtype=np.float64)
     n_joints, n_times = shape[1:]
@@ -578,7 +617,7 @@ def _fit_length(predicted, shape, n_rows, first):
     )
 
 
-def _landmarks(hand_model, angles):
+def _landmarks(hand_model: Any, angles: AnyArray) -> Float64Array:
     """Places (n, 21, 3) of the landmarks of poses (n, 20), in mm."""
     places = np.asarray(hand_model.landmarks(angles), dtype=np.float64)
     if places.shape != (len(angles), 21, 3):

@@ -1,12 +1,18 @@
 """Linear probe and zero-shot evaluation, each to a plain record."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._typing import AnyArray, Float64Array, Record
 from ..zero_shot import ZeroShotClassifier, predict_excluding
 from ._guard import check_disjoint, check_exclusion
 from ._metrics import (
@@ -21,18 +27,18 @@ _GESTURES = ("in_distribution", "unseen")
 
 
 def linear_probe(
-    encoder,
-    train,
-    test,
+    encoder: Any,
+    train: Any,
+    test: Any,
     *,
-    C=1.0,
-    max_iter=2000,
-    method=None,
-    gestures="in_distribution",
-    train_windows=None,
-    test_windows=None,
-    allow_shared_users=False,
-):
+    C: float = 1.0,
+    max_iter: int = 2000,
+    method: str | None = None,
+    gestures: Any = "in_distribution",
+    train_windows: Any = None,
+    test_windows: Any = None,
+    allow_shared_users: bool = False,
+) -> Record:
     """Evaluate frozen embeddings by a linear classifier on top of them.
 
     The embeddings are standardised on the training windows and read by a softmax
@@ -130,19 +136,19 @@ def linear_probe(
 
 
 def zero_shot(
-    encoder,
-    gallery,
-    test,
+    encoder: Any,
+    gallery: Any,
+    test: Any,
     *,
-    n_neighbors=10,
-    batch_size=None,
-    method=None,
-    gestures="in_distribution",
-    gallery_windows=None,
-    test_windows=None,
-    allow_shared_users=False,
-    exclude=None,
-):
+    n_neighbors: int = 10,
+    batch_size: int | None = None,
+    method: str | None = None,
+    gestures: Any = "in_distribution",
+    gallery_windows: Any = None,
+    test_windows: Any = None,
+    allow_shared_users: bool = False,
+    exclude: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Record:
     """Evaluate how well EMG windows are named by the nearest poses.
 
     Parameters
@@ -246,13 +252,13 @@ def zero_shot(
 class _Precomputed:
     """Encoder of what is embedded already."""
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         return X
 
     transform_pose = transform
 
 
-def _embed(encoder, X, y, name):
+def _embed(encoder: Any, X: Any, y: AnyArray, name: str) -> Float64Array:
     """Embeddings (n, d) in float64, one for each label."""
     if encoder is not None:
         X = encoder.transform(X) if hasattr(encoder, "transform") else encoder(X)
@@ -265,7 +271,9 @@ def _embed(encoder, X, y, name):
     return Z
 
 
-def _check_classes(y_train, y_test):
+def _check_classes(
+    y_train: ArrayLike, y_test: ArrayLike
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Gestures of both sets, and those that can be predicted: all of the test's."""
     y_train, y_test = read_gestures(
         {"y of the windows to learn from": y_train, "y of the test windows": y_test}
@@ -281,7 +289,9 @@ def _check_classes(y_train, y_test):
     return y_train, y_test, classes
 
 
-def _header(encoder, method, protocol, gestures, settings):
+def _header(
+    encoder: Any, method: str | None, protocol: str, gestures: Any, settings: Record
+) -> Record:
     """Begin a record: what was evaluated, and how."""
     if gestures not in _GESTURES:
         raise ValueError(f"gestures must be one of {_GESTURES}, got {gestures!r}.")
@@ -294,7 +304,7 @@ def _header(encoder, method, protocol, gestures, settings):
     }
 
 
-def _method_name(encoder):
+def _method_name(encoder: Any) -> str:
     """Name of the class that embeds, behind FrozenEstimator and Pipeline."""
     if encoder is None:
         return "precomputed"
@@ -306,7 +316,13 @@ def _method_name(encoder):
     return getattr(owner, "__name__", type(owner).__name__)
 
 
-def _score(classes, y_true, y_pred, users, n_train):
+def _score(
+    classes: AnyArray,
+    y_true: AnyArray,
+    y_pred: AnyArray,
+    users: ArrayLike,
+    n_train: int,
+) -> Record:
     """Complete a record: how good, for whom, against which chance."""
     people = per_user_accuracy(y_true, y_pred, users)
     recalls = per_user_recall(y_true, y_pred, users)

@@ -1,5 +1,11 @@
 """Published results, each with its source, to stand beside measured ones."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from .._typing import Record
+
 CPEP_PAPER = "CPEP, arXiv:2509.04699"
 CPEP_TABLE = f"{CPEP_PAPER}, Table 2"
 EMBRIDGE = "EMBridge, ICLR 2026"
@@ -103,7 +109,12 @@ _ALIASES = {"ours": "cpep"}
 _UPPER = " (upper bound)"
 
 
-def published(method=None, protocol=None, gestures=None, dataset="emg2pose"):
+def published(
+    method: str | None = None,
+    protocol: str | None = None,
+    gestures: Any = None,
+    dataset: str = "emg2pose",
+) -> list[Record]:
     """What was published for a method and a protocol.
 
     The numbers are of different papers: nobody outside CPEP's authors has its exact
@@ -162,13 +173,13 @@ def published(method=None, protocol=None, gestures=None, dataset="emg2pose"):
     ]
 
 
-def method_key(name):
+def method_key(name: str) -> str:
     """What is equal for two names of one method."""
     key = name.casefold().removesuffix(_UPPER)
     return _ALIASES.get(key, key)
 
 
-def _accuracies(table, dataset):
+def _accuracies(table: Any, dataset: str) -> list[Record]:
     """Records of macro accuracy, one a number (or a failure) of a table."""
     records = []
     for method, values, source, trust, note in table:
@@ -196,7 +207,7 @@ def _accuracies(table, dataset):
     return records
 
 
-def _errors(table, protocol):
+def _errors(table: Any, protocol: str) -> list[Record]:
     """Records of angular error and landmark distance, three a method."""
     return [
         {

@@ -1,10 +1,15 @@
 """Records: kept in a file, and those of several groups of people made one."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .._typing import PathLike, Record
 from .._whole_file import replace_file
 from ._metrics import average_recalls, summarise_people
 
@@ -12,7 +17,7 @@ _PER_NAME = ("per_joint", "per_finger", "per_group")
 _DISTANCES = ("landmark_distance", "fingertip_distance")
 
 
-def merge_records(runs):
+def merge_records(runs: Sequence[Sequence[Record]]) -> list[Record]:
     """One record for each method, protocol and set, over the people of all runs.
 
     For cross-validation over people: each run holds out others, and all are reported
@@ -43,7 +48,9 @@ def merge_records(runs):
     return [_merge(list(records)) for records in zip(*runs, strict=True)]
 
 
-def save_records(path, records, *, overwrite=False):
+def save_records(
+    path: PathLike, records: Sequence[Record], *, overwrite: bool = False
+) -> Path:
     """Write records to a JSON file, whole or not at all.
 
     Parameters
@@ -97,7 +104,7 @@ def save_records(path, records, *, overwrite=False):
     return path
 
 
-def load_records(path):
+def load_records(path: PathLike) -> list[Record]:
     """Read the records that :func:`save_records` wrote.
 
     Parameters
@@ -122,7 +129,7 @@ def load_records(path):
     return records
 
 
-def _merge(records):
+def _merge(records: Sequence[Record]) -> Record:
     """One record of several that differ in the people held out."""
     first = records[0]
     keys = ("method", "protocol", "gestures", "generalization", "unit")
@@ -143,7 +150,7 @@ def _merge(records):
     return first | (_merge_poses(records) if is_pose else _merge_gestures(records))
 
 
-def _merge_gestures(records):
+def _merge_gestures(records: Sequence[Record]) -> Record:
     """What changes in a record of gestures that are named."""
     summary = summarise_people(_join(records, "per_user"))
     confusion = np.sum([r["confusion"] for r in records], axis=0)
@@ -166,7 +173,7 @@ def _merge_gestures(records):
     return merged
 
 
-def _merge_poses(records):
+def _merge_poses(records: Sequence[Record]) -> Record:
     """What changes in a record of poses that are predicted."""
     summary = summarise_people(_join(records, "per_user"), lower_is_better=True)
     n_users = [r["n_users"] for r in records]
@@ -185,9 +192,9 @@ def _merge_poses(records):
     return merged
 
 
-def _join(records, key):
+def _join(records: Sequence[Record], key: str) -> Record:
     """What all records tell by person; nobody may be in two of them."""
-    joined = {}
+    joined: Record = {}
     for record in records:
         twice = sorted(joined.keys() & record[key].keys())
         if twice:
@@ -199,7 +206,7 @@ def _join(records, key):
     return joined
 
 
-def _plain(thing, where):
+def _plain(thing: Any, where: str) -> Any:
     """What JSON gives back as it is: plain types, finite numbers, names as keys."""
     if isinstance(thing, (np.ndarray, np.generic)):
         thing = thing.tolist()
@@ -220,7 +227,7 @@ def _plain(thing, where):
     raise TypeError(f"{where} is a {type(thing).__name__}, which JSON cannot hold.")
 
 
-def _describe(record):
+def _describe(record: Mapping[str, Any]) -> str:
     """Name a record in a few words."""
     keys = ("method", "protocol", "gestures", "generalization")
     return " / ".join(str(record[k]) for k in keys if record.get(k)) or repr(record)

@@ -1,12 +1,18 @@
 """The paper's Table 1: who and what is pre-trained, probed, tuned and evaluated on."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_consistent_length, check_random_state
 
 from .._ids import read_alike, read_ids
+from .._typing import AnyArray, BoolArray, RandomStateLike, Record
 from ._guard import check_disjoint
 
 GESTURE_STAGES = {
@@ -53,17 +59,17 @@ _PARTIES = {
 
 
 def paper_splits(
-    users,
-    stages,
-    splits,
-    generalizations,
+    users: ArrayLike,
+    stages: Any,
+    splits: ArrayLike,
+    generalizations: ArrayLike,
     *,
-    sessions=None,
-    n_tuning_users=3,
-    tuning_users=None,
-    random_state=0,
-    gesture_stages=None,
-):
+    sessions: Any = None,
+    n_tuning_users: int = 3,
+    tuning_users: ArrayLike | None = None,
+    random_state: RandomStateLike = 0,
+    gesture_stages: Mapping[str, tuple[str, str]] | None = None,
+) -> Any:
     """Divide windows, or recordings, of emg2pose as the paper's Table 1 does.
 
     Parameters
@@ -144,7 +150,8 @@ def paper_splits(
     )
     gesture_stages = GESTURE_STAGES if gesture_stages is None else gesture_stages
     tuning = is_in(columns["users"], tuning_users)
-    who = {"all": True, "tuning": tuning, "not tuning": ~tuning}
+    everybody = np.ones(len(tuning), bool)
+    who = {"all": everybody, "tuning": tuning, "not tuning": ~tuning}
     found = {}
     for name, (gestures, split, generalization, people) in _TABLE.items():
         wanted = stages_of(gestures, gesture_stages)
@@ -159,7 +166,7 @@ def paper_splits(
     return Bunch(**_nest(found), tuning_users=tuning_users)
 
 
-def check_splits(sets, users, *, sessions=None):
+def check_splits(sets: Any, users: ArrayLike, *, sessions: Any = None) -> None:
     """Refuse sets of windows that share people or sessions.
 
     Parameters
@@ -204,10 +211,10 @@ def check_splits(sets, users, *, sessions=None):
         _check_sessions(read_ids(sessions, "sessions"), users)
 
 
-def _check_sessions(sessions, users):
+def _check_sessions(sessions: AnyArray, users: AnyArray) -> None:
     """Raise if a session is of several people."""
     check_consistent_length(sessions, users)
-    owner = {}
+    owner: dict[Any, Any] = {}
     for session, user in sorted(set(zip(sessions.tolist(), users.tolist()))):
         if owner.setdefault(session, user) != user:
             raise ValueError(
@@ -216,7 +223,9 @@ def _check_sessions(sessions, users):
             )
 
 
-def check_columns(users, stages, splits, generalizations):
+def check_columns(
+    users: ArrayLike, stages: Any, splits: ArrayLike, generalizations: ArrayLike
+) -> dict[str, AnyArray]:
     """Columns by name, equally long."""
     columns = {
         "users": read_ids(users, "users"),
@@ -228,14 +237,17 @@ def check_columns(users, stages, splits, generalizations):
     return columns
 
 
-def _choose_tuning_users(columns, n_tuning_users, tuning_users, random_state):
+def _choose_tuning_users(
+    columns: Any,
+    n_tuning_users: int,
+    tuning_users: ArrayLike | None,
+    random_state: RandomStateLike,
+) -> AnyArray:
     """Names of the people who tune, ascending."""
     known = sorted(set(columns["users"][columns["splits"] == "val"].tolist()))
     if tuning_users is not None:
-        _, chosen = read_alike(
-            {"users": columns["users"], "tuning_users": tuning_users}
-        )
-        chosen = sorted(set(chosen.tolist()))
+        _, given = read_alike({"users": columns["users"], "tuning_users": tuning_users})
+        chosen = sorted(set(given.tolist()))
         strange = [user for user in chosen if user not in known]
         if strange:
             raise ValueError(
@@ -256,27 +268,29 @@ def _choose_tuning_users(columns, n_tuning_users, tuning_users, random_state):
     return np.array(chosen)
 
 
-def stages_of(gestures, gesture_stages):
+def stages_of(
+    gestures: str | None, gesture_stages: Mapping[str, tuple[str, str]]
+) -> list[str] | None:
     """Stages of a set of gestures; None, which is all of them, for None."""
     if gestures is None:
         return None
     return [stage for stage, part in gesture_stages.values() if part == gestures]
 
 
-def select(columns, split, generalization, stages):
+def select(columns: Any, split: str, generalization: str, stages: Any) -> BoolArray:
     """Mask of the rows of a split, a generalization and stages (None for any)."""
     mask = columns["splits"] == split
     mask &= columns["generalizations"] == generalization
     return mask if stages is None else mask & is_in(columns["stages"], stages)
 
 
-def is_in(column, values):
+def is_in(column: AnyArray, values: Iterable[Any]) -> BoolArray:
     """Mask of the rows of an array of ids with one of the values."""
-    values = set(values)
-    return np.fromiter((x in values for x in column.tolist()), bool, len(column))
+    wanted = set(values)
+    return np.fromiter((x in wanted for x in column.tolist()), bool, len(column))
 
 
-def _check_complete(name, found, wanted):
+def _check_complete(name: str, found: Any, wanted: Sequence[str] | None) -> None:
     """Raise if a set is empty or lacks a stage."""
     missing = [stage for stage in wanted or () if stage not in set(found)]
     if len(found) and not missing:
@@ -291,9 +305,9 @@ def _check_complete(name, found, wanted):
     )
 
 
-def _nest(found):
+def _nest(found: Any) -> Record:
     """Bunches in a dict: what is named "a.b" under "a" as "b"."""
-    nested = {}
+    nested: dict[str, Any] = {}
     for name, indices in found.items():
         outer, _, inner = name.partition(".")
         if inner:

@@ -1,6 +1,14 @@
 """Records as a pandas table and as Markdown, published numbers beside ours."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from .._typing import Record
 from ._published import method_key
+
+Column: TypeAlias = tuple[str, Any, Any]
 
 _PROTOCOLS = {
     "linear_probe": "probe",
@@ -20,7 +28,7 @@ _NOTHING = "–"
 _FAILED = "did not converge"
 
 
-def to_frame(records):
+def to_frame(records: Sequence[Record]) -> Any:
     """Records as a table of pandas, a row each.
 
     Parameters
@@ -62,16 +70,16 @@ def to_frame(records):
 
 
 def format_markdown(
-    records,
+    records: Sequence[Record],
     *,
-    columns=None,
-    spread="interval",
-    digits=None,
-    published=(),
-    extra_methods=(),
-    chance="caption",
-    caption=True,
-):
+    columns: Any = None,
+    spread: str = "interval",
+    digits: int | None = None,
+    published: Sequence[Record] = (),
+    extra_methods: Sequence[str] = (),
+    chance: Any = "caption",
+    caption: bool = True,
+) -> str:
     """Records as Markdown tables, methods down, protocols and sets across.
 
     There is a table for each of macro accuracy, angular error and landmark distance,
@@ -146,7 +154,7 @@ def format_markdown(
     return "\n\n".join(parts)
 
 
-def layout(rows):
+def layout(rows: Any) -> str:
     """Rows of cells as a Markdown table, the first its head."""
     rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -161,12 +169,12 @@ def layout(rows):
 class _Metric:
     """A number that records report: what it is called, and where it is in them."""
 
-    def __init__(self, name, digits, is_pose):
+    def __init__(self, name: str, digits: int | None, is_pose: bool) -> None:
         self.name = name
         self.digits = digits
         self.is_pose = is_pose
 
-    def of(self, record):
+    def of(self, record: Mapping[str, Any]) -> Any:
         """The mean, interval and SD in a record, or None if it has no such number."""
         if self.is_pose != record["protocol"].startswith("pose_"):
             return None
@@ -174,7 +182,7 @@ class _Metric:
             return record.get("landmark_distance")
         return record
 
-    def title(self, records):
+    def title(self, records: Sequence[Record]) -> str:
         """The name, with the unit."""
         if self.name == "landmark distance":
             return f"{self.name} (mm)"
@@ -192,7 +200,15 @@ _METRICS = (
 class _Table:
     """The records that report a metric, by method and column."""
 
-    def __init__(self, records, metric, columns, spread, digits, published):
+    def __init__(
+        self,
+        records: Sequence[Record],
+        metric: _Metric,
+        columns: Any,
+        spread: str,
+        digits: int | None,
+        published: Sequence[Record],
+    ) -> None:
         self.metric = metric
         self.spread = spread
         self.digits = metric.digits if digits is None else digits
@@ -202,14 +218,14 @@ class _Table:
         self.columns = _columns(self.records)
         if columns is not None and self.records:
             self.columns = [(*column, None)[:3] for column in columns]
-        self.published = {}
+        self.published: dict[tuple[str, str, Any], Record] = {}
         for record in published:
             if metric.of(record) is not None:
                 place = (method_key(record["method"]), *_column(record)[:2])
                 self.published.setdefault(place, record)
-        self.cited = {}
+        self.cited: dict[str, dict[str, None]] = {}
 
-    def rows(self, extra_methods, chance):
+    def rows(self, extra_methods: Sequence[str], chance: Any) -> list[list[str]]:
         """Head, methods and, if it is asked for, chance."""
         head = [self.metric.title(self.records), *map(_title, self.columns)]
         rows = [head]
@@ -222,7 +238,7 @@ class _Table:
             )
         return rows
 
-    def cell(self, method, column):
+    def cell(self, method: str, column: Any) -> str:
         """Our number and the published one, as far as there are any."""
         ours = self.cells.get((method, column))
         theirs = self.published.get((method_key(method), *column[:2]))
@@ -232,7 +248,7 @@ class _Table:
             self.cited.setdefault(theirs["source"], {})[theirs["method"]] = None
         return " ".join(texts) or _NOTHING
 
-    def measured(self, record):
+    def measured(self, record: Mapping[str, Any]) -> str:
         """Mean and spread of one of our records."""
         if record.get("converged", True) is False:
             return _FAILED
@@ -245,31 +261,31 @@ class _Table:
             text += f" [{low}, {high}]"
         return text
 
-    def quoted(self, record):
+    def quoted(self, record: Mapping[str, Any]) -> str:
         """A published number."""
         if record["converged"] is False:
             return _FAILED
         about = "≈" if record["trust"] == "low" else ""
         return about + self.number(self.metric.of(record)["mean"])
 
-    def number(self, value):
+    def number(self, value: float) -> str:
         """A number with the decimals of the table."""
         return f"{value:.{self.digits}f}"
 
-    def chance(self, column):
+    def chance(self, column: Any) -> float | None:
         """Level of chance in a column, or None."""
         levels = (r.get("chance") for r in self.records if _column(r) == column)
         return next((level for level in levels if level is not None), None)
 
-    def caption(self, with_chance):
+    def caption(self, with_chance: bool) -> str:
         """What the numbers are; called after `rows`."""
         spread = {
             "interval": "Mean over people [95 % bootstrap interval over people].",
             "sd": "Mean ± SD over people.",
         }
         parts = [spread[self.spread]]
-        levels = {c: self.chance(c) for c in self.columns}
-        levels = {c: self.number(x) for c, x in levels.items() if x is not None}
+        chances = ((c, self.chance(c)) for c in self.columns)
+        levels = {c: self.number(x) for c, x in chances if x is not None}
         if with_chance and len(set(levels.values())) == 1:
             parts.append(f"Chance: {next(iter(levels.values()))}.")
         elif with_chance and levels:
@@ -284,17 +300,17 @@ class _Table:
         return " ".join(parts)
 
 
-def _column(record):
+def _column(record: Mapping[str, Any]) -> Column:
     """Protocol, gestures (or what is new) and gallery of a record."""
     what = record.get("gestures") or record.get("generalization")
     return record["protocol"], what, record.get("gallery")
 
 
-def _columns(records):
+def _columns(records: Sequence[Record]) -> list[Column]:
     """Columns there are: protocols in order, then sets, then as they come."""
     orders = list(_PROTOCOLS), list(_SETS)
 
-    def place(column):
+    def place(column: Any) -> tuple[int, ...]:
         return tuple(
             order.index(name) if name in order else len(order)
             for order, name in zip(orders, column)
@@ -303,7 +319,7 @@ def _columns(records):
     return sorted(dict.fromkeys(map(_column, records)), key=place)
 
 
-def _title(column):
+def _title(column: Any) -> str:
     """A column in words."""
     protocol, what, gallery = column
     words = [_PROTOCOLS.get(protocol, protocol), _SETS.get(what, what)]
@@ -311,7 +327,7 @@ def _title(column):
     return ", ".join(str(word).replace("_", " ") for word in words)
 
 
-def _by_cell(records):
+def _by_cell(records: Sequence[Record]) -> dict[Any, Record]:
     """Records by method and column; two in one place would hide each other."""
     cells = {}
     for record in records:
@@ -325,7 +341,7 @@ def _by_cell(records):
     return cells
 
 
-def _flatten(record):
+def _flatten(record: Mapping[str, Any]) -> Record:
     """Fields of a record that hold one thing, those of its small dicts too."""
     row = {}
     for name, value in record.items():

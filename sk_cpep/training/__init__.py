@@ -2,8 +2,11 @@
 
 :func:`train` runs the epochs. Of skorch the package uses what its users know: its
 callbacks, which are given a net and its ``history``, and its way of setting up module
-and optimizer. The loop over the batches is the package's own. Everything here but
-:class:`StopTraining` serves the other rooms of the package and may change.
+and optimizer. The loop over the batches is the package's own.
+
+Users need :class:`StopTraining`, which a callback raises to end a fit,
+:class:`Objective`, to train networks in ways of their own, and :class:`LaunchError`.
+The rest serves other parts of the package and may change.
 """
 
 from ._batches import BatchIterator, WindowBatches

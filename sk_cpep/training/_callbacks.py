@@ -4,7 +4,6 @@ import dis
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -31,16 +30,9 @@ def is_stop(error: BaseException) -> bool:
     while trace.tb_next is not None:
         trace = trace.tb_next
     module = trace.tb_frame.f_globals.get("__name__", "")
-    return module.startswith("skorch.callbacks.") and is_raised(trace)
-
-
-def is_raised(trace: TracebackType) -> bool:
-    """Whether a statement ``raise`` is what a traceback's frame was at.
-
-    A signal is handled between other instructions, or within a function in C.
-    """
-    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
-    return dis.opname[instruction] == "RAISE_VARARGS"
+    # A signal is handled between other instructions, or within a function in C.
+    instruction = dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]]
+    return module.startswith("skorch.callbacks.") and instruction == "RAISE_VARARGS"
 
 
 class LearningRate(Callback):

@@ -55,14 +55,10 @@ def is_launched() -> bool:
         return False
     if dist.is_initialized():
         return dist.get_world_size() > 1
-    if is_joblib_worker():
+    # A worker of joblib inherits the environment of the process it works for.
+    if "loky" in type(multiprocessing.current_process()).__module__:
         return False
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
-
-
-def is_joblib_worker() -> bool:
-    """Whether this process works for another one, whose environment it inherits."""
-    return "loky" in type(multiprocessing.current_process()).__module__
 
 
 def set_up_group(device: torch.device) -> None:
