@@ -332,6 +332,8 @@ class _Packing:
         """Remove what only an unfinished pack needs."""
         for name in (PLAN, JOURNAL):
             (self.job.out / name).unlink(missing_ok=True)
+        for draft in self.job.out.glob(".*.tmp"):  # of a call that was killed
+            draft.unlink(missing_ok=True)
 
     def run(
         self, function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], what: str
@@ -395,8 +397,8 @@ def _find_begun(out: Path, parameters: dict[str, Any]) -> str | None:
         if (out / name).exists():
             _check_same(out, read_sealed(out / name)["parameters"], parameters)
             return name
-    drafts = {f".{name}.tmp" for name in (MANIFEST, PLAN)}
-    strange = sorted({path.name for path in out.iterdir()} - drafts)
+    drafts = set(out.glob(f".{PLAN}*.tmp"))  # of a call that was killed
+    strange = sorted(path.name for path in set(out.iterdir()) - drafts)
     if strange:
         raise FileExistsError(
             f"{out} holds {strange[:5]} and no pack: give a new or empty folder."
