@@ -1,6 +1,8 @@
 """Contrastive Pose-EMG Pre-training (CPEP) as scikit-learn estimators."""
 
 import logging
+from importlib import import_module
+from multiprocessing import current_process
 from typing import TYPE_CHECKING
 
 from ._lazy import attach
@@ -80,3 +82,8 @@ __all__ = [
 
 # Events are told to whoever listens to the logger "sk_cpep"; nobody does by default.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# joblib takes what a worker imports after its first task for a memory leak, replaces the
+# worker, and may wait for it for ever: a worker imports torch at once.
+if current_process().name.startswith("LokyProcess"):
+    import_module(".encoders", __name__)

@@ -3,7 +3,6 @@
 import os
 import secrets
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -73,11 +72,6 @@ def check_writable(folder: Path) -> None:
             sync(file)
     finally:
         probe.unlink(missing_ok=True)
-
-
-def drafts_of(path: Path) -> Iterator[Path]:
-    """What :func:`replace_file` has left of a file where it was killed."""
-    return path.parent.glob(f".{path.name}.*.tmp")
 
 
 def remove_stale_drafts(folder: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Self
@@ -13,6 +11,7 @@ import numpy as np
 
 from ..._file_identity import stamp
 from ..._typing import AnyArray, PathLike
+from ..._whole_file import replace_file
 from ._file import RecordingIndex
 from ._source import Stamp
 
@@ -101,24 +100,19 @@ def _read_columns(content: bytes) -> dict[str, AnyArray]:
 
 
 def _write(path: Path, entries: Entries) -> None:
-    """Write all entries to a file beside `path`, then put it in its place."""
+    """Write all entries."""
     stamps, indices = zip(*entries.values())
     sizes, modified, changed = zip(*stamps)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                format=_FORMAT,
-                names=list(entries),
-                sizes=sizes,
-                modified=modified,
-                changed=changed,
-                n_times=[index.n_times for index in indices],
-                n_runs=[len(index.runs) for index in indices],
-                runs=np.concatenate([index.runs for index in indices]),
-            )
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    content = io.BytesIO()
+    np.savez(
+        content,
+        format=_FORMAT,
+        names=list(entries),
+        sizes=sizes,
+        modified=modified,
+        changed=changed,
+        n_times=[index.n_times for index in indices],
+        n_runs=[len(index.runs) for index in indices],
+        runs=np.concatenate([index.runs for index in indices]),
+    )
+    replace_file(path, content.getvalue())

@@ -17,11 +17,11 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
-from ..._param_validation import validate_params
 from ..._typing import PathLike
 from ..._version import __version__
-from ..._whole_file import drafts_of, replace_file
+from ..._whole_file import replace_file
 from .._digest import digest
+from .._validation import validated
 from ..emg2pose._format import METADATA_FILE, SFREQ
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ._files import (
@@ -56,7 +56,7 @@ T = TypeVar("T")
 _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
 
 
-@validate_params(
+@validated(
     {
         "root": [str, os.PathLike],
         "out": [str, os.PathLike],
@@ -332,6 +332,8 @@ class _Packing:
         """Remove what only an unfinished pack needs."""
         for name in (PLAN, JOURNAL):
             (self.job.out / name).unlink(missing_ok=True)
+        for draft in self.job.out.glob(".*.tmp"):  # of a call that was killed
+            draft.unlink(missing_ok=True)
 
     def run(
         self, function: Callable[..., T], jobs: Sequence[tuple[Any, ...]], what: str
@@ -391,18 +393,17 @@ def _find_begun(out: Path, parameters: dict[str, Any]) -> str | None:
         return None
     if not out.is_dir():
         raise FileExistsError(f"{out} is a file: give a new or empty folder.")
-    names = MANIFEST, PLAN, RECORDINGS, METADATA_FILE
-    drafts = {draft for name in names for draft in drafts_of(out / name)}
-    begun = next((name for name in (MANIFEST, PLAN) if (out / name).exists()), None)
-    if begun is not None:
-        _check_same(out, read_sealed(out / begun)["parameters"], parameters)
-    elif strange := sorted(path.name for path in {*out.iterdir()} - drafts):
+    for name in (MANIFEST, PLAN):
+        if (out / name).exists():
+            _check_same(out, read_sealed(out / name)["parameters"], parameters)
+            return name
+    drafts = set(out.glob(f".{PLAN}*.tmp"))  # of a call that was killed
+    strange = sorted(path.name for path in set(out.iterdir()) - drafts)
+    if strange:
         raise FileExistsError(
             f"{out} holds {strange[:5]} and no pack: give a new or empty folder."
         )
-    for draft in drafts:  # of processes that were killed
-        draft.unlink(missing_ok=True)
-    return begun
+    return None
 
 
 def _check_same(out: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
