@@ -17,11 +17,11 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from tqdm.auto import tqdm
 
+from ..._param_validation import validate_params
 from ..._typing import PathLike
 from ..._version import __version__
 from ..._whole_file import replace_file
 from .._digest import digest
-from .._validation import validated
 from ..emg2pose._format import METADATA_FILE, SFREQ
 from ..emg2pose._metadata import read_emg2pose_metadata
 from ._files import (
@@ -56,7 +56,7 @@ T = TypeVar("T")
 _LOWEST_POSE_RATE = 30  # Hz; the published angles go up to 15 Hz
 
 
-@validated(
+@validate_params(
     {
         "root": [str, os.PathLike],
         "out": [str, os.PathLike],
