@@ -154,7 +154,6 @@ def test_core_requirements():
         "scipy",
         "skorch",
         "torch",
-        "tqdm",
     }
 
 
