@@ -1,8 +1,10 @@
 """The code in the README is run, block after block, as a reader would."""
 
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,10 +14,12 @@ HAS_CALLBACKS = find_spec("sklearn.callback") is not None  # from scikit-learn 1
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def run_blocks():
+def run_blocks(monkeypatch):
     """What the blocks leave behind, run in order in one namespace."""
     text = README.read_text(encoding="utf-8")
-    namespace = {"__name__": "readme"}
+    module = ModuleType("readme")
+    namespace = vars(module)
+    monkeypatch.setitem(sys.modules, "readme", module)  # for pickles of its classes
     for block in BLOCK.finditer(text):
         if "sklearn.callback" in block.group(1) and not HAS_CALLBACKS:
             continue  # the README says so
@@ -25,8 +29,8 @@ def run_blocks():
     return namespace
 
 
-def test_the_code_does_what_the_text_says():
-    ns = run_blocks()
+def test_the_code_does_what_the_text_says(monkeypatch):
+    ns = run_blocks(monkeypatch)
     assert_allclose(np.linalg.norm(ns["Z"], axis=1), 1, rtol=1e-5)
 
     chance = 1 / len(np.unique(ns["y_test"]))
@@ -36,6 +40,10 @@ def test_the_code_does_what_the_text_says():
 
     assert ns["Z_recordings"].shape == (ns["n_windows"], ns["Z"].shape[1])
     assert len(ns["search"].cv_results_["params"]) == 4
+    assert ns["own"].transform(ns["quick"][0]).shape[1] == 32
+    protocols = [(r["method"], r["protocol"]) for r in ns["records"]]
+    assert protocols == [("CPEP", "linear_probe"), ("CPEP", "zero_shot")]
+    assert ns["table"].startswith("| macro accuracy")
     assert_array_equal(ns["loaded"].transform(ns["X_test"]), ns["Z"])
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -304,7 +305,9 @@ def source_digest(array: Any) -> str | None:
     if isinstance(array, np.memmap):
         return digest_of([repr(stamp(array.filename or ""))])
     if hasattr(array, "fingerprint"):
-        return str(array.fingerprint())[:16]
+        with suppress(TypeError):  # of a source that cannot be pickled
+            return str(array.fingerprint())[:16]
+        return None
     return content_digest(array)
 
 

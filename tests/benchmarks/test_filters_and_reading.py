@@ -86,6 +86,7 @@ def test_reading(tmp_path, capsys):
     rates, ratios = found["rates"], found["ratios"]
     assert set(rates) == {
         reading.FIRST,
+        reading.FRESH,
         reading.PACK,
         reading.H5PY,
         reading.NPY,
