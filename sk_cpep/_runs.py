@@ -175,12 +175,20 @@ def prune(runs: Sequence[Run], is_agreed: bool) -> None:
         return
     print_table([COLUMNS, *(run.row for run in runs)])
     question = f"Remove {len(runs)}, though a process may be training them? [y/N] "
-    if not is_agreed and input(question).lower() not in ("y", "yes"):
+    if not is_agreed and ask(question).lower() not in ("y", "yes"):
         print("Nothing was removed.")
         return
     for run in runs:
         shutil.rmtree(run.folder)
     print(f"Removed {len(runs)}.")
+
+
+def ask(question: str) -> str:
+    """The answer of a person; nothing where nobody is there."""
+    try:
+        return input(question)
+    except EOFError:
+        return ""
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -14,7 +14,6 @@ DEPENDENCIES = (
     "scipy",
     "skorch",
     "torch",
-    "tqdm",
 )
 EXTRAS = (
     "accelerate",

@@ -30,6 +30,7 @@ USER_FACING = sorted(set(PUBLIC) - {"sk_cpep.nn", "sk_cpep.training"})
 
 # The design's table: what each folder may import. Rooms in use, from left to right.
 EVERYWHERE = {
+    "sk_cpep._content_digest",
     "sk_cpep._file_identity",
     "sk_cpep._ids",
     "sk_cpep._lazy",

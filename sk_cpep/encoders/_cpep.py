@@ -20,6 +20,7 @@ from .._callback_support import (
     propagated,
     whole_fit,
 )
+from .._content_digest import describe_content
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
 from ..nn._losses import PairLoss, make_criterion
@@ -373,6 +374,7 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         for encoder in given:
             name, estimator = encoder.name, encoder.estimator
             facts[f"{name}_weights"] = weights_digest(getattr(self.module_, name))
+            facts[f"{name}_recipe"] = describe_content(encoder.recipe)
             if encoder.init == "pretrained" and hasattr(estimator, "fit_identity_"):
                 facts[f"{name}_identity"] = estimator.fit_identity_.facts
         return facts

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from ..training import (
     unpack_generator,
     write_state,
 )
-from ._identity import FitIdentity, differences
+from ._identity import FitIdentity, differences, digest_of_facts
 
 logger = logging.getLogger("sk_cpep")
 
@@ -77,6 +78,8 @@ class FitRun:
         self.folder: RunFolder | None = None
         if estimator.run_dir is None:
             return
+        if not os.fspath(estimator.run_dir):
+            raise ValueError("run_dir is empty: give a folder, or None for none.")
         if estimator.random_state is None:
             warnings.warn(
                 "run_dir finds a fit again by its seed, but random_state=None of "
@@ -162,7 +165,7 @@ class RunFolder(Checkpoint):
         self.identity = identity
         self.folder = Path(run_dir, f"{stage}-{identity.digest[:16]}")
         with self.processes.together():
-            if self.processes.is_main:
+            if self.processes.is_main and not (self.folder / FITTED).exists():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 check_writable(self.folder)
 
@@ -373,7 +376,7 @@ def read_run(path: Path, identity: FitIdentity | None = None) -> State | None:
         state = read_state(path)
     except FileNotFoundError:
         return None
-    if identity is not None and state["identity"] != identity.facts:
+    if identity is not None and digest_of_facts(state["identity"]) != identity.digest:
         raise DamagedFile(f"{path} is of another fit")
     if identity is not None and state["sk_cpep"] != __version__:
         warn(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -13,11 +13,10 @@ from typing import Any
 import joblib
 import numpy as np
 from sklearn.utils import check_random_state
-from torch import nn
 
+from .._content_digest import describe_content
 from .._file_identity import stamp
 from ..training import TrainingPlan, fetch_rows, is_in_memory
-from ._persistence import weights_of
 
 FORMAT = 1  # goes up when the same facts come to mean another result
 N_COMPARED = 256
@@ -62,11 +61,10 @@ INFLUENCE = {
 # Callbacks of skorch that watch a fit. One of your own says so with
 # ``observes_only = True`` in its class.
 _OBSERVERS = {
-    *("BatchScoring", "Checkpoint", "EpochScoring", "EpochTimer", "LoadInitState"),
-    *("MlflowLogger", "NeptuneLogger", "PassthroughScoring", "PrintLog"),
-    *("ProgressBar", "SacredLogger", "TensorBoard", "TrainEndCheckpoint"),
-    *("WandbLogger",),
+    *("EpochTimer", "MlflowLogger", "NeptuneLogger", "PrintLog", "ProgressBar"),
+    *("SacredLogger", "TensorBoard", "TrainEndCheckpoint", "WandbLogger"),
 }
+_SCORES = {"BatchScoring", "EpochScoring", "PassthroughScoring"}
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,14 @@ class FitIdentity:
     @property
     def digest(self) -> str:
         """SHA-256 of the facts, in hexadecimal."""
-        return _digest_of_facts(self.facts)
+        return digest_of_facts(self.facts)
 
     @property
     def lineage(self) -> str | None:
         """The digest without `max_epochs`; None where a longer fit differs throughout."""
         if not self.extendable:
             return None
-        return _digest_of_facts({**self.facts, "max_epochs": None})
+        return digest_of_facts({**self.facts, "max_epochs": None})
 
     def with_facts(self, **facts: Any) -> "FitIdentity":
         """The identity of a fit that depends on more."""
@@ -113,7 +111,8 @@ class FitIdentity:
         return f"{self.facts['estimator']} {self.digest[:16]}"
 
 
-def _digest_of_facts(facts: Mapping[str, Any]) -> str:
+def digest_of_facts(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of facts as sorted JSON, in hexadecimal."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -179,7 +178,7 @@ def identify(
     set_aside = validation_groups if plan.early_stopping else None
     known = {
         "format": FORMAT,
-        "estimator": type(estimator).__qualname__,
+        "estimator": name_of(type(estimator)),
         **parameter_facts(estimator),
         "device": plan.device.type,
         "precision": str(plan.dtype).removeprefix("torch."),
@@ -208,80 +207,84 @@ def identify(
     )
 
 
+def name_of(kind: type) -> str:
+    """The name of a class of the package; of others, with a digest of their code."""
+    is_ours = kind.__module__.partition(".")[0] == "sk_cpep"
+    return kind.__qualname__ if is_ours else describe_content(kind)
+
+
 def parameter_facts(estimator: Any) -> dict[str, Any]:
     """The parameters that a result depends on by their value or content."""
     facts: dict[str, Any] = {}
     for name, value in estimator.get_params(deep=False).items():
         influence = INFLUENCE.get(name, VALUE)
         if name == "callbacks":
-            facts[name] = [
-                plain_value(callback) for callback in value or () if acts(callback)
-            ]
+            facts[name] = callback_facts(value or ())
         elif name == "hand_model" and value is not None and Path(value).is_file():
             facts[name] = digest_of([np.frombuffer(Path(value).read_bytes(), np.uint8)])
         elif name != "random_state" and influence in (VALUE, CONTENT):
-            facts[name] = plain_value(value)
+            # A parameter of a user's own class may have the name of another fact.
+            is_ours = name in INFLUENCE
+            facts[name if is_ours else f"parameter {name}"] = plain_value(value)
     return facts
 
 
-def acts(callback: Any) -> bool:
-    """Whether a callback may change what is learned."""
-    callback = callback[1] if isinstance(callback, tuple) else callback
+def callback_facts(callbacks: Iterable[Any]) -> list[Any]:
+    """The callbacks that may change what is learned, by class and parameters.
+
+    A score counts where another callback may act on it.
+    """
+    given = [c[1] if isinstance(c, tuple) else c for c in callbacks]
+    acting = [c for c in given if not observes(c, _OBSERVERS | _SCORES)]
+    if acting:
+        acting = [c for c in given if not observes(c, _OBSERVERS)]
+    return [
+        {"class": plain_value(type(c)), **plain_value(parameters_of_callback(c))}
+        for c in acting
+    ]
+
+
+def observes(callback: Any, observers: Set[str]) -> bool:
+    """Whether a callback only watches: it says so, or it is one of these of skorch."""
     kind = callback if isinstance(callback, type) else type(callback)
     is_skorch = kind.__module__.partition(".")[0] == "skorch"
-    observes = getattr(kind, "observes_only", is_skorch and kind.__name__ in _OBSERVERS)
-    return not observes
+    return bool(
+        getattr(kind, "observes_only", is_skorch and kind.__name__ in observers)
+    )
+
+
+def parameters_of_callback(callback: Any) -> dict[str, Any]:
+    """What a callback was made with; not what it has collected in an earlier fit."""
+    if isinstance(callback, type):
+        return {}
+    if hasattr(callback, "get_params"):
+        with suppress(AttributeError):  # of a constructor that stores otherwise
+            return dict(callback.get_params(deep=False))
+    return {k: v for k, v in vars(callback).items() if not k.endswith("_")}
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON has it; other objects by their class and their content."""
+    """A value as JSON has it; code and other objects by a digest of their content."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(name): plain_value(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: plain_value(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, range)):
         return [plain_value(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Path):
         return str(value)
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    content = content_digest(value)
-    return kind if content is None else f"{kind} of digest {content}"
-
-
-def content_digest(value: Any) -> str | None:
-    """Digest of what is pickled of an object; None of what cannot be pickled."""
-    if isinstance(value, nn.Module):
-        value = module_content(value)
-    try:
-        return str(joblib.hash(value))[:16]
-    except (TypeError, AttributeError, pickle.PicklingError):
-        return None
-
-
-def module_content(module: nn.Module) -> list[Any]:
-    """Weights of a module and what else its parts hold; pickles of tensors differ."""
-    held_apart = {"_parameters", "_buffers", "_modules"}
-    parts = [
-        (
-            name,
-            type(part).__qualname__,
-            {k: v for k, v in vars(part).items() if k not in held_apart},
-        )
-        for name, part in module.named_modules()
-    ]
-    return [weights_of(module), parts]
+    return describe_content(value)
 
 
 def seed_fact(random_state: Any, rng: np.random.RandomState) -> Any:
     """An int as it is, a generator by its state."""
     if isinstance(random_state, Integral):
         return int(random_state)
-    _, keys, position, *_ = rng.get_state()
-    return f"a generator of digest {digest_of([keys, np.array([position])])}"
+    return f"a generator of digest {describe_content(rng.get_state(legacy=False))}"
 
 
 def windows_fact(array: Any, batch_size: int = N_COMPARED) -> str:
@@ -308,7 +311,13 @@ def source_digest(array: Any) -> str | None:
         with suppress(TypeError):  # of a source that cannot be pickled
             return str(array.fingerprint())[:16]
         return None
-    return content_digest(array)
+    file = getattr(getattr(array, "file", None), "filename", None)  # of h5py
+    if isinstance(file, str):
+        return digest_of([repr(stamp(file))])
+    try:
+        return str(joblib.hash(array))[:16]
+    except (TypeError, AttributeError, pickle.PicklingError):
+        return None
 
 
 def groups_fact(groups: Any) -> str | None:

@@ -140,7 +140,9 @@ class MAE(TransformerSizes, SelfSupervised):
     n_tokens_: int = field(init=False)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters."""
+        """How an encoder of windows is made: as fitted, or with the present parameters."""
+        if hasattr(self, "module_"):
+            return partial(Encoder, self.config_)
         return partial(Encoder, self._make_config(n_channels, n_times))
 
     def _make_config(self, n_channels: int, n_times: int) -> MAEConfig:

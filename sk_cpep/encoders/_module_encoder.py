@@ -92,7 +92,9 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
         return NetworkEncoder(self.module_, self.d_model_)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters."""
+        """How an encoder of windows is made: as fitted, or with the present parameters."""
+        if hasattr(self, "module_"):
+            return self._recipe
         arguments = self.parameters_of("module__")
         network: Any = self.module
         recipe = partial(make_encoder, network, n_channels, n_times, **arguments)

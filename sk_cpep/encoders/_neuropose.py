@@ -119,7 +119,9 @@ class NeuroPose(BaselineRegressor):
         return replace(plan, min_batch=2 * plan.processes.size)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters."""
+        """How an encoder of windows is made: as fitted, or with the present parameters."""
+        if hasattr(self, "module_"):
+            return partial(NeuroPoseEncoder, self.config_)
         return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
 
     def _make_config(self) -> NeuroPoseConfig:

@@ -79,7 +79,9 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
         return PoseLoss(mean_squared_error)
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters."""
+        """How an encoder of windows is made: as fitted, or with the present parameters."""
+        if hasattr(self, "module_"):
+            return partial(Encoder, self.config_.encoder)
         return partial(Encoder, self._encoder_config(n_channels, n_times))
 
     def _encoder_config(self, n_channels: int, n_times: int) -> MAEConfig:

@@ -63,7 +63,12 @@ class SelfSupervised(EncoderMixin, CosineTraining):
         task = fit_task(self, self.max_epochs)
         rng = starting_generator(self, plan)
         self.fit_identity_: FitIdentity = identify(
-            self, plan, rng, X=X, validation_groups=sets, facts=asdict(augment)
+            self,
+            plan,
+            rng,
+            X=X,
+            validation_groups=sets,
+            facts={"augment": asdict(augment)},
         )
         valid_rows = held_out_rows(sets, plan, rng)
         with seeded(rng.randint(2**31)) as generator:

@@ -116,7 +116,9 @@ class TDSRegressor(BaselineRegressor):
         )
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters."""
+        """How an encoder of windows is made: as fitted, or with the present parameters."""
+        if hasattr(self, "module_"):
+            return partial(TDSFeaturizer, self.config_.tds)
         return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
 
     def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:

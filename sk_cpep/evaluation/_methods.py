@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import get_tags
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._ids import read_ids
@@ -93,6 +95,13 @@ def _fit_clone(name: str, estimator: Any, windows: GestureWindows) -> Any:
             "an estimator that is not, which is fitted inside each fold. (To evaluate a "
             "fitted one, see linear_probe and zero_shot.)"
         )
+    for parameter, value in estimator.get_params().items():
+        if isinstance(value, FrozenEstimator):
+            raise ValueError(
+                f"{name} has {parameter}, which is fitted already, perhaps to people "
+                "who are held out here: give an estimator that is not, or a function "
+                "that fits it to the windows that it is given."
+            )
     needs_pose = get_tags(_last_step(estimator)).target_tags.required
     return estimator.fit(windows.X, windows.P if needs_pose else None)
 
@@ -240,7 +249,12 @@ def cross_validate_gestures(
     """
     if isinstance(estimators, BaseEstimator):
         estimators = {_name_of(estimators): estimators}
+    X, P = (a if hasattr(a, "shape") else np.asarray(a) for a in (X, P))
     windows = GestureWindows(X, P, np.asarray(y), np.asarray(users))
+    check_consistent_length(*(np.empty(len(a)) for a in (X, P, y, users)))
+    unknown = sorted(set(unseen) - set(windows.y.tolist()), key=str)
+    if unknown:
+        raise ValueError(f"unseen names gestures that no window is of: {unknown}.")
     is_seen = ~np.isin(windows.y, unseen)
     n_unseen = len(np.unique(windows.y[~is_seen]))
     if n_unseen == 1:
@@ -281,8 +295,8 @@ def _last_step(estimator: Any) -> Any:
 
 def _people_of_folds(cv: Any, windows: GestureWindows) -> list[Any]:
     """The people held out in each fold."""
-    if isinstance(cv, int):
-        return fold_users(windows.users, cv)
+    if isinstance(cv, Integral):
+        return fold_users(windows.users, int(cv))
     if not hasattr(cv, "split"):
         return list(cv)
     users, folds = read_ids(windows.users, "users"), []

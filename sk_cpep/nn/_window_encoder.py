@@ -99,7 +99,11 @@ class NetworkEncoder(nn.Module):
 
 
 def make_encoder(
-    network: Callable[..., nn.Module], n_channels: int, n_times: int, **arguments: Any
+    network: Callable[..., nn.Module],
+    n_channels: int,
+    n_times: int,
+    /,
+    **arguments: Any,
 ) -> NetworkEncoder:
     """Make an encoder of a class of one's own.
 

@@ -181,6 +181,11 @@ def _index(device: torch.device) -> tuple[torch.device, ...]:
 def pack_generator(rng: np.random.RandomState) -> list[Any]:
     """State of a RandomState as a tensor and plain values."""
     state: Any = rng.get_state(legacy=True)
+    if isinstance(state, dict):
+        raise ValueError(
+            "run_dir keeps generators of the kind numpy.random.RandomState(seed); "
+            f"random_state has a {state['bit_generator']}: give an int."
+        )
     return [state[0], torch.from_numpy(state[1].astype(np.int64)), *state[2:]]
 
 

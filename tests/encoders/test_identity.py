@@ -5,18 +5,30 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
-from skorch.callbacks import EpochScoring, Freezer, PrintLog
+from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import (
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    LRScheduler,
+    PrintLog,
+)
 
 from sk_cpep import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
 from sk_cpep.encoders._identity import (
     INFLUENCE,
-    acts,
+    callback_facts,
     differences,
+    plain_value,
     source_digest,
     windows_fact,
 )
@@ -250,10 +262,13 @@ def test_callbacks_that_watch_do_not_count(small_mae, windows):
         observes_only = True
 
     watching = [PrintLog(), Own(), ("score", EpochScoring(lambda *args: 0.0))]
-    assert not any(map(acts, watching))
-    assert acts(Freezer("decoder*"))
-    assert acts(("named", Freezer("decoder*")))
-    assert acts(type("Own", (PrintLog,), {}))
+    assert callback_facts(watching) == []
+    acting = Freezer("decoder*")
+    assert (
+        len(callback_facts([acting])) == len(callback_facts([("named", acting)])) == 1
+    )
+    assert len(callback_facts([*watching, acting])) == 2  # it may look at the score
+    assert len(callback_facts([type("Own", (PrintLog,), {})])) == 1
 
     def identity(*callbacks):
         fitted = small_mae(max_epochs=1, callbacks=callbacks).fit(windows[0])
@@ -263,3 +278,161 @@ def test_callbacks_that_watch_do_not_count(small_mae, windows):
     frozen = identity(Freezer("decoder*"))
     assert frozen == identity(Freezer("decoder*"))
     assert len({frozen.digest, identity().digest, identity(Freezer("en*")).digest}) == 3
+
+
+def test_callbacks_are_known_by_what_they_were_made_with(small_mae, windows):
+    """Not by what they have collected; a fit may be repeated."""
+    stop = EarlyStopping("train_loss", patience=5, sink=len)
+    schedule = LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1)
+    mae = small_mae(max_epochs=1, callbacks=[stop, schedule])
+    first = mae.fit(windows[0]).fit_identity_
+    assert mae.fit(windows[0]).fit_identity_ == first
+
+    def scheduled(rate):
+        policy = LRScheduler("LambdaLR", lr_lambda=lambda epoch: rate)
+        return callback_facts([policy])
+
+    assert scheduled(0.1) == scheduled(0.1)
+    assert scheduled(0.1) != scheduled(0.9)  # of which neither can be pickled
+
+
+class Scaled:
+    """A loss with a state, and with methods."""
+
+    def __init__(self, scale):
+        self.scale = scale
+        self.tensor = torch.full((2,), scale)
+
+    def loss(self, u, v, scale):
+        return self.scale * (u - v).square().mean()
+
+    __call__ = loss
+
+
+def function_of(source):
+    """A function of some source, under one name."""
+    namespace = {"__name__": "scripted"}
+    exec(source, namespace)
+    return namespace["loss"]
+
+
+SCRIPT = "def loss(u, v, scale):\n    return {} * (u - v).square().mean()\n"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Scaled,
+        lambda scale: Scaled(scale).loss,
+        lambda scale: function_of(SCRIPT.format(scale)),
+        lambda scale: {1: scale, "1": 1.0},
+        lambda scale: frozenset({"a", "b", scale}),
+        lambda scale: torch.nn.Linear(2, 2).requires_grad_(False).weight.fill_(scale),
+        lambda scale: type("Kind", (), {"scale": scale}),
+    ],
+)
+def test_content_counts_code_included(make):
+    assert plain_value(make(1.0)) == plain_value(make(1.0))
+    assert plain_value(make(1.0)) != plain_value(make(-1.0))
+    json.dumps(plain_value(make(1.0)))
+
+
+def test_functions_of_torch_are_known_by_their_names():
+    functions = [torch.relu, torch.tanh, torch.nn.functional.relu, torch.Tensor.relu]
+    values = [plain_value(function) for function in functions]
+    assert len(set(values)) == 4
+    assert values == [plain_value(function) for function in functions]
+
+
+def test_content_is_the_same_in_another_process():
+    code = (
+        "import torch; from sk_cpep.encoders._identity import plain_value as p\n"
+        "torch.manual_seed(0)\n"
+        "print(p(frozenset('abc')), p(torch.nn.Linear(2, 2)), p(torch.relu))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ
+            | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+
+
+def test_whole_numbers_are_one_whatever_their_type():
+    assert plain_value(1.0) == plain_value(1) == plain_value(np.int64(1)) == 1
+    assert json.dumps(plain_value(1.0)) == "1"
+    assert plain_value(range(3)) == plain_value([0, 1, 2])
+
+
+def test_a_subclass_is_another_estimator(small_mae, windows):
+    """By its code, and with parameters that are called as other facts are."""
+
+    class Noisy(MAE):
+        noise: float = 0.0
+        groups: int = 0
+
+    def facts(**parameters):
+        own = {**small_mae(max_epochs=1).get_params(), **parameters}
+        return Noisy(**own).fit(windows[0]).fit_identity_.facts
+
+    assert facts(noise=0.5) != facts()
+    assert facts(groups=1) != facts()
+    assert facts()["estimator"] != "MAE"
+    assert differences(facts(), facts(groups=1)) == ["parameter groups was 0, now 1"]
+
+
+@pytest.mark.parametrize("parameters", [{"n_heads": 4}, {"dropout": 0.5}])
+def test_encoders_with_equal_weights_and_another_function(
+    parameters, small_cpep, small_mae, windows
+):
+    X, P = windows[:2]
+    own = {**parameters, "random_state": 0}
+    fits = [
+        small_cpep(small_mae(**given), emg_init="random", max_epochs=1).fit(X, P)
+        for given in ({"random_state": 0}, own)
+    ]
+    weights = [fit.fit_identity_.facts["emg_encoder_weights"] for fit in fits]
+    assert weights[0] == weights[1]
+    assert fits[0].fit_identity_ != fits[1].fit_identity_
+    # A frozen encoder is as it was fitted, whatever its parameters are set to since.
+    mae = small_mae(random_state=0).fit(X)
+    first = small_cpep(FrozenEstimator(mae), max_epochs=1).fit(X, P)
+    mae.set_params(**parameters)
+    second = small_cpep(FrozenEstimator(mae), max_epochs=1).fit(X, P)
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+    assert first.fit_identity_ == second.fit_identity_
+
+
+def test_a_nan_is_itself(small_mae, windows, tmp_path):
+    class Filled(MAE):
+        fill: float = float("nan")
+
+    own = {**small_mae(max_epochs=1).get_params(), "run_dir": tmp_path}
+    first = Filled(**own).fit(windows[0])
+    again = Filled(**own).fit(windows[0])
+    assert again.history_ == first.history_  # the seconds, too: it was taken
+
+
+def test_windows_in_hdf5_are_known_by_their_file(windows, tmp_path):
+    path = tmp_path / "X.h5"
+    X = np.repeat(windows[0], 20, axis=0)
+
+    def facts(content):
+        with h5py.File(path, "w") as file:
+            file["X"] = content
+        with h5py.File(path) as file:
+            return facts_of(file["X"])
+
+    first = facts(X)
+    other = X.copy()
+    not_looked_at = set(range(400)) - set(np.linspace(0, 399, 256).round().astype(int))
+    other[sorted(not_looked_at)] += 1
+    second = facts(other)
+    assert first[0] == second[0]
+    assert first[1] != second[1]

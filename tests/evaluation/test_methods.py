@@ -220,6 +220,30 @@ def test_a_single_unseen_gesture_is_refused(data):
         cross_validate_gestures(Means(), *data, unseen=["ok"])
 
 
+def test_what_holds_something_fitted_is_refused(data):
+    X, P, _, _ = data
+    pipe = make_pipeline(FrozenEstimator(Means().fit(X, P)), StandardScaler())
+    with pytest.raises(
+        ValueError, match="has frozenestimator, which is fitted already"
+    ):
+        cross_validate_gestures(pipe, *data)
+
+
+def test_lengths_and_names_are_checked(data):
+    X, P, y, users = data
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        cross_validate_gestures(Means(), X, P, y[:20], users)
+    with pytest.raises(ValueError, match=r"no window is of: \['wave'\]"):
+        cross_validate_gestures(Means(), *data, unseen=["ok", "wave"])
+    lists = (X.tolist(), P.tolist(), y.tolist(), users.tolist())
+    options = dict(cv=np.int64(2), n_neighbors=3)
+    plain = cross_validate_gestures(Means(), *data, **options)
+    for record, other in zip(
+        cross_validate_gestures(Means(), *lists, **options), plain, strict=True
+    ):
+        assert record["per_user"] == pytest.approx(other["per_user"])
+
+
 def test_people_in_both_sets_of_a_fold_are_refused(data):
     with pytest.raises(ValueError, match=r"cv puts windows of \[.*GroupKFold"):
         cross_validate_gestures(Means(), *data, cv=Alternating())

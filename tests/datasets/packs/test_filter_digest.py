@@ -20,7 +20,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_cpep import BandpassNotch
 from sk_cpep.datasets import pack_emg2pose, write_emg2pose_corpus
-from sk_cpep.datasets.packs import _filter_digest
 from sk_cpep.datasets.packs._filter_digest import describe, describe_filter
 
 try:
@@ -243,9 +242,9 @@ def test_code_names_its_python():
 def test_the_same_in_another_process(tmp_path):
     script = tmp_path / "filters.py"
     script.write_text(
-        "import json, re, runpy, sys\nimport numpy as np\n"
+        "import json, re, sys\nimport numpy as np\n"
         "from sklearn.preprocessing import FunctionTransformer\n"
-        "describe_filter = runpy.run_path(sys.argv[1])['describe_filter']\n"
+        "from sk_cpep.datasets.packs._filter_digest import describe_filter\n"
         "table = {'x', 'y', 'zz', 1.5}\n"
         "class K:\n  def __init__(self): self.names = {'a', 'b', 'c'}\n"
         "  def __call__(self, x): return [r for r in x if r in table]\n"
@@ -255,8 +254,9 @@ def test_the_same_in_another_process(tmp_path):
     )
     said = {
         subprocess.run(
-            [sys.executable, str(script), _filter_digest.__file__],
-            env=os.environ | {"PYTHONHASHSEED": seed},
+            [sys.executable, str(script)],
+            env=os.environ
+            | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             check=True,
