@@ -92,13 +92,17 @@ class MAE(TransformerSizes, SelfSupervised):
 
     `fit_identity_` says what the result depends on. `verbose` and `run_dir` are no part
     of it, nor are callbacks of skorch that only watch, or one whose class has
-    ``observes_only = True``; other callbacks are. Windows in memory count by their
-    values; others by shape, by 256 windows, and by the files that they are read from.
+    ``observes_only = True``; other callbacks are, by class and parameters. Classes and
+    functions of your own count by their code and by all that it refers to. Windows in
+    memory count by their values; others by shape, by 256 windows, and by the files that
+    they are read from, where these are known.
     With a `restart_period`, runs that differ in `max_epochs` alone have the same
     beginning: then checkpoints are kept, and a longer fit resumes the shorter one.
-    Callbacks that have ``state_dict`` and ``load_state_dict`` are resumed as well,
-    others begin anew. A run that early stopping or a callback ended is not trained
-    further.
+    Callbacks that have ``state_dict`` and ``load_state_dict`` are resumed as well;
+    others begin anew, so that a run with one that counts epochs, such as skorch's
+    EarlyStopping, may end elsewhere than without an interruption. What a module of your
+    own keeps outside its ``state_dict`` is kept nowhere. A run that early stopping or a
+    callback ended is not trained further.
 
     A fit that fails or is interrupted leaves the estimator as it was before: with its
     earlier network, or not fitted.
