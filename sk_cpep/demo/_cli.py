@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,7 +31,11 @@ def run_demo_command(args: Namespace) -> int:
             f"--out {args.out} is --data {args.data}: give another folder."
         )
     started = time.perf_counter()
-    say: Callable[[str], None] = say_nothing if args.quiet else print_now
+
+    def say(line: str) -> None:
+        if not args.quiet:
+            print(line, flush=True)
+
     if args.data is None:
         config = SIMULATED
         say("Simulating recordings ...")
@@ -81,15 +84,6 @@ def run_demo_command(args: Namespace) -> int:
     say(f"{time.perf_counter() - started:.0f} s. In {out}:")
     say("  " + ", ".join(path.name for path in files))
     return 0
-
-
-def print_now(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
-
-
-def say_nothing(line: str) -> None:
-    """Print nothing."""
 
 
 def make_folder(path: PathLike) -> Path:

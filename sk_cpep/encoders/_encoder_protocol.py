@@ -87,7 +87,7 @@ class EncoderMixin:
         return self.module_.encoder
 
     def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made, with the present parameters.
+        """How an encoder of windows is made: as fitted, or with the present parameters.
 
         Parameters
         ----------
@@ -105,6 +105,14 @@ class EncoderMixin:
         ValueError
             If none can be made for such windows.
         """
+        if hasattr(self, "module_"):
+            return self._fitted_recipe()
+        return self._new_recipe(n_channels, n_times)
+
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        raise NotImplementedError
+
+    def _fitted_recipe(self) -> Recipe:
         raise NotImplementedError
 
 

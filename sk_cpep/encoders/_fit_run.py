@@ -6,6 +6,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -228,23 +229,16 @@ class RunFolder(Checkpoint):
 
     def _read_shorter(self) -> State | None:
         """The checkpoint of the longest run of fewer epochs of the same training."""
-        best = None
         if self.identity.lineage is None:
             return None
-        for folder, about in runs_in(self.folder.parent, self.stage):
-            is_shorter = about["max_epochs"] < self.plan.max_epochs
-            if about["lineage"] != self.identity.lineage or not is_shorter:
-                continue
-            for name in (CURRENT, PREVIOUS):
-                try:
-                    state = read_run(folder / name)
-                except DamagedFile:
-                    continue
-                if state and (
-                    best is None or len(state["history"]) > len(best["history"])
-                ):
-                    best = state
-        return best
+        shorter = (
+            folder
+            for folder, about in runs_in(self.folder.parent, self.stage)
+            if about["lineage"] == self.identity.lineage
+            and about["max_epochs"] < self.plan.max_epochs
+        )
+        states = filter(None, map(read_checkpoint, shorter))
+        return max(states, key=lambda state: len(state["history"]), default=None)
 
     def _begin_beside(self) -> None:
         """Say what is begun; warn of a run that is not resumed because of this machine."""
@@ -384,6 +378,15 @@ def read_run(path: Path, identity: FitIdentity | None = None) -> State | None:
             "it: the result is of neither alone."
         )
     return state
+
+
+def read_checkpoint(folder: Path) -> State | None:
+    """The last checkpoint of a run that can be read; None where there is none."""
+    for name in (CURRENT, PREVIOUS):
+        with suppress(DamagedFile):
+            if state := read_run(folder / name):
+                return state
+    return None
 
 
 def read_about(path: Path) -> State | None:

@@ -170,6 +170,11 @@ def identify(
         others by shape, 256 windows, and what tells their source (the stamps of the
         files that are read).
 
+    Returns
+    -------
+    identity : FitIdentity
+        That of the first process, in all of them.
+
     Raises
     ------
     ValueError
@@ -196,7 +201,7 @@ def identify(
     plan.processes.check_same(task, compared)
     sources = {f"{name}_source": source_digest(array) for name, array in data.items()}
     known |= {name: digest for name, digest in sources.items() if digest is not None}
-    return FitIdentity(
+    identity = FitIdentity(
         known,
         extendable=plan.schedule == "constant" or plan.restart_period is not None,
         resolved=tuple(
@@ -205,6 +210,7 @@ def identify(
             if getattr(estimator, name) == "auto"
         ),
     )
+    return plan.processes.broadcast(identity)
 
 
 def name_of(kind: type) -> str:

@@ -143,11 +143,11 @@ class MAE(TransformerSizes, SelfSupervised):
     config_: MAEConfig = field(init=False)
     n_tokens_: int = field(init=False)
 
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made: as fitted, or with the present parameters."""
-        if hasattr(self, "module_"):
-            return partial(Encoder, self.config_)
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(Encoder, self._make_config(n_channels, n_times))
+
+    def _fitted_recipe(self) -> Recipe:
+        return partial(Encoder, self.config_)
 
     def _make_config(self, n_channels: int, n_times: int) -> MAEConfig:
         check_importable("tokenizer", self.tokenizer)

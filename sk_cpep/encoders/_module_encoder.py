@@ -91,13 +91,10 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
         """The network as the alignment calls it."""
         return NetworkEncoder(self.module_, self.d_model_)
 
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made: as fitted, or with the present parameters."""
-        if hasattr(self, "module_"):
-            return self._recipe
-        return self._make_recipe(n_channels, n_times)
+    def _fitted_recipe(self) -> Recipe:
+        return self._recipe
 
-    def _make_recipe(self, n_channels: int, n_times: int) -> Recipe:
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         arguments = self.parameters_of("module__")
         network: Any = self.module
         recipe = partial(make_encoder, network, n_channels, n_times, **arguments)
@@ -107,7 +104,7 @@ class ModuleEncoder(PrefixedParameters, SelfSupervised):
         return recipe
 
     def _settle(self) -> None:
-        self._recipe = self._make_recipe(self.n_channels_in_, self.n_times_in_)
+        self._recipe = self._new_recipe(self.n_channels_in_, self.n_times_in_)
 
     def _build_module(self) -> nn.Module:
         encoder: Any = self._recipe()

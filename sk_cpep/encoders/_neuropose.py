@@ -118,11 +118,11 @@ class NeuroPose(BaselineRegressor):
         plan = super()._plan()
         return replace(plan, min_batch=2 * plan.processes.size)
 
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made: as fitted, or with the present parameters."""
-        if hasattr(self, "module_"):
-            return partial(NeuroPoseEncoder, self.config_)
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(NeuroPoseEncoder, self._encoder_config(n_channels, n_times))
+
+    def _fitted_recipe(self) -> Recipe:
+        return partial(NeuroPoseEncoder, self.config_)
 
     def _make_config(self) -> NeuroPoseConfig:
         config = self._encoder_config(self.n_channels_in_, self.n_times_in_)

@@ -78,11 +78,11 @@ class PoseT(TransformerSizes, PoseRegressor, CosineTraining):
     def _loss(self) -> PoseLoss:
         return PoseLoss(mean_squared_error)
 
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made: as fitted, or with the present parameters."""
-        if hasattr(self, "module_"):
-            return partial(Encoder, self.config_.encoder)
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(Encoder, self._encoder_config(n_channels, n_times))
+
+    def _fitted_recipe(self) -> Recipe:
+        return partial(Encoder, self.config_.encoder)
 
     def _encoder_config(self, n_channels: int, n_times: int) -> MAEConfig:
         encoder = MAEConfig(

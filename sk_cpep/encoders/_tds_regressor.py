@@ -115,11 +115,11 @@ class TDSRegressor(BaselineRegressor):
             **self._decoder(),
         )
 
-    def encoder_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        """How an encoder of windows is made: as fitted, or with the present parameters."""
-        if hasattr(self, "module_"):
-            return partial(TDSFeaturizer, self.config_.tds)
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(TDSFeaturizer, self._tds_config(n_channels, n_times))
+
+    def _fitted_recipe(self) -> Recipe:
+        return partial(TDSFeaturizer, self.config_.tds)
 
     def _tds_config(self, n_channels: int, n_times: int) -> TDSConfig:
         """Sizes of the featurizer: those given, others scaled to the rate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Integral
 from typing import Any
 
@@ -62,8 +63,8 @@ def fit_estimators(
 
     pretrain : GestureWindows
 
-    say : callable, default=None
-        Called with each name before it is fitted.
+    say : callable
+        Called with each name before it is fitted. By default nobody is told.
 
     Returns
     -------
@@ -137,28 +138,28 @@ def evaluate_methods(
         As of :func:`linear_probe` and :func:`zero_shot`, for each set of gestures and
         method; ``fits`` has the digests of all estimators' identities.
     """
+
+    @cache  # methods may share a gallery, or what they read
+    def embedded(embed: Embed, part: str, gestures: str) -> tuple[Any, Any, Any]:
+        windows: GestureWindows = getattr(fold, part)[gestures]
+        return embed(fitted, windows), windows.y, windows.users
+
     records = []
-    for gestures, test in fold.test.items():
-        train = fold.train[gestures]
+    for gestures in fold.test:
         for name, method in methods.items():
             common: dict[str, Any] = {"method": name, "gestures": gestures}
             if method.probe is not None:
-                sets = (_embedded(method.probe, fitted, w) for w in (train, test))
-                records.append(linear_probe(None, *sets, C=C, **common))
+                train = embedded(method.probe, "train", gestures)
+                test = embedded(method.probe, "test", gestures)
+                records.append(linear_probe(None, train, test, C=C, **common))
             if method.query is not None and method.gallery is not None:
-                poses = _embedded(method.gallery, fitted, train)
-                queries = _embedded(method.query, fitted, test)
+                poses = embedded(method.gallery, "train", gestures)
+                queries = embedded(method.query, "test", gestures)
                 records.append(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
     return [record | fits for record in records]
-
-
-def _embedded(
-    embed: Embed, fitted: Mapping[str, Any], windows: GestureWindows
-) -> tuple[Any, Any, Any]:
-    return embed(fitted, windows), windows.y, windows.users
 
 
 def cross_validate_gestures(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_estimators
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -140,16 +141,6 @@ def the_run(folder, stage=""):
     return found
 
 
-TDS = dict(
-    sfreq=100,
-    kernel_sizes=(2, 2, 3, 3),
-    block_kernel_sizes=(2, 2),
-    n_blocks=1,
-    d_model=8,
-    block_channels=4,
-    d_features=5,
-    d_hidden=12,
-)
 NEUROPOSE = dict(
     sfreq=100.0,
     time_pools=(1, 2, 2),
@@ -173,7 +164,7 @@ FITS = {
         USERS,
     ),
     "EMG2Pose, clipped": (
-        EMG2Pose(**TDS, **POSES, early_stopping=False, gradient_clip=0.1),
+        EMG2Pose(**small_estimators.TDS, **POSES, gradient_clip=0.1),
         X,
         P,
     ),

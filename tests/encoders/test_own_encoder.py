@@ -177,7 +177,8 @@ def test_bfloat16(windows, name):
         for i in (0, -1)
     )
     assert first[0] != first[1]
-    assert_allclose(first[0], first[1], rtol=0.03)
+    # Rounding is multiplied by 1 / temperature, and by what it does to weights.
+    assert_allclose(first[0], first[1], rtol=0.1)
     assert_allclose(last[0], last[1], rtol=0.3, atol=0.1)
     kinds = {v.dtype for v in cpep.module_.state_dict().values()}
     assert kinds <= {torch.float32, torch.int64}

@@ -175,6 +175,14 @@ def test_a_stop_in_one_process_stops_all(results):
 
 
 @needs_gloo
+def test_a_callback_of_one_process_is_that_of_the_fit(results):
+    fits, n_epochs, identities = zip(*results["callback_of_one"])
+    assert_same(fits)
+    assert set(n_epochs) == {2}
+    assert len({identity.digest for identity in identities}) == 1
+
+
+@needs_gloo
 def test_a_failure_after_an_epoch_ends_all(results):
     said = results["failure_in_one"]
     assert said.pop(1) == "OSError: No space left on device"
