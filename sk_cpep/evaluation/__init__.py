@@ -1,11 +1,13 @@
 """The paper's protocols: linear probe, zero-shot, and what keeps them honest."""
 
+from ._classifiers import linear_classifiers
 from ._convergence import converged, embedding_spread
 from ._folds import GestureFold, fold_users, split_gestures
 from ._galleries import recording_moments, zero_shot_gallery
 from ._gesture_windows import GestureWindows, cut_gesture_windows
 from ._guard import check_disjoint
 from ._intervals import bootstrap_interval, paired_difference
+from ._label_efficiency import label_efficiency
 from ._methods import (
     Method,
     cross_validate_gestures,
@@ -42,7 +44,9 @@ __all__ = [
     "fit_estimators",
     "fold_users",
     "format_markdown",
+    "label_efficiency",
     "landmark_distance",
+    "linear_classifiers",
     "linear_probe",
     "load_records",
     "macro_accuracy",

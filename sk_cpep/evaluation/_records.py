@@ -132,7 +132,7 @@ def load_records(path: PathLike) -> list[Record]:
 def _merge(records: Sequence[Record]) -> Record:
     """One record of several that differ in the people held out."""
     first = records[0]
-    keys = ("method", "protocol", "gestures", "generalization", "unit")
+    keys = ("method", "protocol", "gestures", "generalization", "unit", "n_people")
     different = [k for k in keys if len({r.get(k) for r in records}) > 1]
     if different:
         raise ValueError(
@@ -162,10 +162,14 @@ def _merge_gestures(records: Sequence[Record]) -> Record:
         "n_train": [r["n_train"] for r in records],
         "n_test": sum(r["n_test"] for r in records),
         "confusion": confusion.tolist(),
-        "predictions": [name for r in records for name in r["predictions"]],
     }
+    if "predictions" in records[0]:  # else there were several draws of each
+        merged["predictions"] = [name for r in records for name in r["predictions"]]
     if "fits" in records[0]:
         merged["fits"] = [r["fits"] for r in records]
+    for key in ("settings", "n_labelled"):
+        if key in records[0]:
+            merged[key] = _one_or_all([r[key] for r in records])
     if "per_user_recall" in records[0]:
         recalls = _join(records, "per_user_recall")
         merged |= {
@@ -173,6 +177,17 @@ def _merge_gestures(records: Sequence[Record]) -> Record:
             "per_user_recall": recalls,
         }
     return merged
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    """What all runs have in common, or what each has; of dicts, entry by entry."""
+    if all(value == values[0] for value in values):
+        return values[0]
+    if isinstance(values[0], dict) and all(
+        v.keys() == values[0].keys() for v in values
+    ):
+        return {key: _one_or_all([value[key] for value in values]) for key in values[0]}
+    return values
 
 
 def _merge_poses(records: Sequence[Record]) -> Record:
