@@ -27,7 +27,14 @@ if TYPE_CHECKING:
         PoseT,
         VEMG2Pose,
     )
-    from .preprocessing import BandpassNotch, InstanceNorm, Windower, make_windows
+    from .preprocessing import (
+        AmplitudeFeatures,
+        BandpassNotch,
+        Envelope,
+        InstanceNorm,
+        Windower,
+        make_windows,
+    )
     from .zero_shot import ZeroShotClassifier
 else:
     __getattr__, __dir__ = attach(
@@ -44,7 +51,9 @@ else:
                 "VEMG2Pose",
             ],
             "preprocessing": [
+                "AmplitudeFeatures",
                 "BandpassNotch",
+                "Envelope",
                 "InstanceNorm",
                 "Windower",
                 "make_windows",
@@ -66,8 +75,10 @@ else:
 __all__ = [
     "CPEP",
     "MAE",
+    "AmplitudeFeatures",
     "BandpassNotch",
     "EMG2Pose",
+    "Envelope",
     "InstanceNorm",
     "ModuleEncoder",
     "NeuroPose",

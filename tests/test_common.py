@@ -23,8 +23,10 @@ import sk_cpep
 from sk_cpep import (
     CPEP,
     MAE,
+    AmplitudeFeatures,
     BandpassNotch,
     EMG2Pose,
+    Envelope,
     InstanceNorm,
     ModuleEncoder,
     NeuroPose,
@@ -33,6 +35,7 @@ from sk_cpep import (
     Windower,
     ZeroShotClassifier,
 )
+from sk_cpep.preprocessing import RunningBaseline
 
 
 class Flat(BaseEstimator):
@@ -84,6 +87,11 @@ PREPROCESSING = [
     BandpassNotch(2, 90, sfreq=200, phase="causal"),
     InstanceNorm("channel"),
     InstanceNorm("window"),
+    Envelope(0.02, sfreq=200),
+    Envelope(0.02, sfreq=200, power="log", phase="causal"),
+    RunningBaseline(0.05, sfreq=200),
+    AmplitudeFeatures(1),
+    AmplitudeFeatures(1, "log", statistic="mav", extra=["log_covariance"]),
 ]
 # On (n, n_times) as in scikit-learn's checks, and on windows (n, 4, 40).
 FLAT = [
@@ -109,6 +117,7 @@ WINDOWS = [
     fast("NeuroPose"),
     *PREPROCESSING,
     BandpassNotch(2, 90, [50, 60], sfreq=200),
+    AmplitudeFeatures(extra=["hudgins", "log_covariance"]),
     Windower(40),
     ZeroShotClassifier(Mean(), n_neighbors=3),
 ]
@@ -133,7 +142,10 @@ def name_of(value):
 
 def test_no_public_estimator_is_left_out():
     classes = {
-        name for name in sk_cpep.__all__ if isinstance(getattr(sk_cpep, name), type)
+        name
+        for module in (sk_cpep, sk_cpep.preprocessing)
+        for name in module.__all__
+        if isinstance(getattr(module, name), type)
     }
     assert classes == {type(estimator).__name__ for estimator in FLAT}
     assert classes == {type(estimator).__name__ for estimator in WINDOWS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,31 @@ def softmax_probes(max_iter: int = 2000) -> dict[str, Any]:
     candidates : dict of Pipeline
     """
     return {f"softmax, C={C:g}": softmax_probe(C, max_iter) for C in PENALTIES}
+
+
+def softmax_candidates(C: Any, max_iter: int = 2000) -> dict[str, Any]:
+    """Softmax layers to choose from: one of penalty `C`, or several if it is "auto".
+
+    Parameters
+    ----------
+    C : float or "auto"
+
+    max_iter : int, default=2000
+
+    Returns
+    -------
+    candidates : dict of Pipeline
+
+    Raises
+    ------
+    ValueError
+        If `C` is neither.
+    """
+    if isinstance(C, str) and C == "auto":
+        return softmax_probes(max_iter)
+    if not isinstance(C, Real) or isinstance(C, bool) or not float(C) > 0:
+        raise ValueError(f"C must be 'auto' or a number above 0, got {C!r}.")
+    return {f"softmax, C={C:g}": softmax_probe(float(C), max_iter)}
 
 
 class EqualDiscriminant(LinearDiscriminantAnalysis):
@@ -109,7 +135,7 @@ def choose_classifier(
 
     y, users : ndarrays of shape (n_windows,)
         Gesture and person of each window. One person alone cannot be left out: the
-        first candidate is taken then.
+        last candidate is taken then.
 
     Returns
     -------
@@ -120,7 +146,7 @@ def choose_classifier(
     """
     folds = fold_users(users, _N_FOLDS)
     if len(candidates) == 1 or len(folds) < 2:
-        return next(iter(candidates)), {}
+        return list(candidates)[-1], {}
     sets = [(~np.isin(users, out), np.isin(users, out)) for out in folds]
     return best_on(candidates, Z, y, users, sets)
 

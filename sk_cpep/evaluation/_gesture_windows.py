@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from .._typing import AnyArray, BoolArray, Float32Array, FloatArray
-from ..preprocessing import BandpassNotch, InstanceNorm, make_windows
+from ..preprocessing import (
+    BandpassNotch,
+    InstanceNorm,
+    RunningBaseline,
+    make_windows,
+)
 
 
 @dataclass
@@ -62,11 +67,18 @@ def cut_gesture_windows(
     unseen: Sequence[str] = (),
     filter: Mapping[str, Any] | None = None,
     envelope: float | None = None,
+    baseline: float | None = None,
 ) -> tuple[GestureWindows, GestureWindows]:
     """Cut recordings into windows to pre-train on, and windows to name.
 
     EMG is filtered before it is cut. Every channel of EMG and pose is standardised
-    over its own recording; nothing is used of labels or of other people.
+    over its own recording, the whole session of a person, before this person is
+    tested on: nothing is used of labels or of other people, but a session has to be
+    over before it can be read so.
+
+    Windows to name are cut with the labels of the person: they lie where a movement
+    is known to be (`purity`, `onset`). See :func:`cut_session_windows` for what a
+    wristband would be given, and :func:`cut_rest_windows` for a control.
 
     Parameters
     ----------
@@ -102,13 +114,18 @@ def cut_gesture_windows(
     envelope : float, default=None
         Low-pass edge in Hz of the rectified EMG. None leaves it as it is.
 
+    baseline : float, default=None
+        Seconds over which a running mean of the EMG (of its envelope) is taken off,
+        so that what changes slowly is gone: drift, and tension that is held. None
+        takes nothing off.
+
     Returns
     -------
     pretraining, named : GestureWindows
         `y` of the latter are names.
     """
     names = np.array(recordings.gesture_names)
-    signals = prepare_signals(recordings, filter, envelope)
+    signals = prepare_signals(recordings, filter, envelope, baseline)
     every = _cut(*signals, recordings, window, stride)
     moving = label_share(recordings.labels, every.windows, range(1, len(names)))
     of_unseen = label_share(
@@ -123,8 +140,113 @@ def cut_gesture_windows(
     return every.select((moving >= movement) & (of_unseen == 0)), named
 
 
+def cut_session_windows(
+    recordings: Any,
+    *,
+    window: float = 2.0,
+    stride: float = 1.0,
+    filter: Mapping[str, Any] | None = None,
+    envelope: float | None = None,
+    baseline: float | None = None,
+) -> GestureWindows:
+    """Cut every window of the sessions, rest a class of its own.
+
+    What is named is chosen without the labels: each window carries the label that most
+    of its samples have, and many hold the end of one movement or the beginning of
+    another.
+
+    Parameters
+    ----------
+    recordings : Bunch
+        As of :func:`cut_gesture_windows`.
+
+    window, stride : float, default=2.0 and 1.0
+        Length of a window, and distance of their starts, in seconds.
+
+    filter, envelope, baseline
+        As of :func:`cut_gesture_windows`.
+
+    Returns
+    -------
+    windows : GestureWindows
+        `y` are names, `gesture_names[0]` that of rest.
+    """
+    signals = prepare_signals(recordings, filter, envelope, baseline)
+    windows = _cut(*signals, recordings, window, stride)
+    windows.y = np.array(recordings.gesture_names)[windows.y]
+    return windows
+
+
+def cut_rest_windows(
+    recordings: Any,
+    *,
+    window: float = 2.0,
+    margin: float = 0.25,
+    filter: Mapping[str, Any] | None = None,
+    envelope: float | None = None,
+    baseline: float | None = None,
+) -> GestureWindows:
+    """Cut the rest before each movement, named after the movement that follows.
+
+    A control: where the repetitions of a gesture are recorded one after the other, a
+    session's slow changes give the gesture away. What a classifier reaches on these
+    windows, in which nobody moves, it has not read off movements.
+
+    Parameters
+    ----------
+    recordings : Bunch
+        As of :func:`cut_gesture_windows`.
+
+    window : float, default=2.0
+        Length of a window in seconds.
+
+    margin : float, default=0.25
+        Seconds between the end of a window and the first sample of the movement.
+
+    filter, envelope, baseline
+        As of :func:`cut_gesture_windows`.
+
+    Returns
+    -------
+    windows : GestureWindows
+        One for each movement before which there was so much rest; `y` are names of the
+        movements.
+    """
+    signals = prepare_signals(recordings, filter, envelope, baseline)
+    names = np.array(recordings.gesture_names)
+    size = round(window * recordings.sfreq)
+    before = round((window + margin) * recordings.sfreq)
+    ratio = recordings.pose_sfreq / recordings.sfreq
+    X, P, y, users = [], [], [], []
+    for emg, pose, labels, user in zip(*signals, recordings.labels, recordings.users):
+        for onset in movement_onsets(labels):
+            start = onset - before
+            if start < 0 or labels[start:onset].any():
+                continue
+            first = round(start * ratio)
+            X.append(emg[:, start : start + size])
+            P.append(pose[:, first : first + round(window * recordings.pose_sfreq)])
+            y.append(names[labels[onset]])
+            users.append(user)
+    if not X:
+        raise ValueError(
+            f"No movement has {window + margin:g} s of rest before it, which these "
+            "windows are cut from: give a shorter window, or a smaller margin."
+        )
+    return GestureWindows(np.stack(X), np.stack(P), np.array(y), np.array(users))
+
+
+def movement_onsets(labels: AnyArray) -> AnyArray:
+    """First samples of movements that follow rest (label 0): indices (n,)."""
+    moves = np.asarray(labels) > 0
+    return np.flatnonzero(moves[1:] & ~moves[:-1]) + 1
+
+
 def prepare_signals(
-    recordings: Any, filter: Mapping[str, Any] | None, envelope: float | None
+    recordings: Any,
+    filter: Mapping[str, Any] | None,
+    envelope: float | None,
+    baseline: float | None = None,
 ) -> tuple[list[Float32Array], list[Float32Array]]:
     """Filter EMG, take its envelope, and standardise each channel over its recording."""
     emg = recordings.emg
@@ -133,6 +255,8 @@ def prepare_signals(
     if envelope is not None:
         low_pass = BandpassNotch(None, envelope, None, sfreq=recordings.sfreq, order=2)
         emg = low_pass.fit_transform([np.abs(recording) for recording in emg])
+    if baseline is not None:
+        emg = RunningBaseline(baseline, sfreq=recordings.sfreq).fit_transform(emg)
     norm = InstanceNorm(over="channel")
     return norm.fit_transform(emg), norm.fit_transform(recordings.pose)
 

@@ -221,17 +221,15 @@ def probe_by_people(
         chosen = _choose(candidates, Z, y, users, people)
         rows = [np.isin(users, some) for some in people]
         predicted = [fit_predict(candidates[chosen], Z[r], y[r], Z_test) for r in rows]
-        records.append(
-            {
-                "protocol": "linear_probe",
-                "settings": {"classifier": chosen},
-                "n_people": n,
-                "n_labelled": len(people[0]),
-                "n_draws": len(people),
-            }
-            | _average(classes, y_test, predicted, users_test)
-            | {"n_train": round(float(np.mean([r.sum() for r in rows])))}
-        )
+        header = {
+            "protocol": "linear_probe",
+            "settings": {"classifier": chosen},
+            "n_people": n,
+            "n_labelled": len(people[0]),
+            "n_draws": len(people),
+            "n_train": round(float(np.mean([r.sum() for r in rows]))),
+        }
+        records.append(header | _average(classes, y_test, predicted, users_test))
     return records
 
 

@@ -16,8 +16,11 @@ from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from .._ids import read_ids
+from .._typing import RandomStateLike
+from ._classifiers import Candidates, softmax_candidates
 from ._folds import GestureFold, fold_users, split_gestures
 from ._gesture_windows import GestureWindows
+from ._label_efficiency import draw_people, probe_by_people
 from ._protocols import fits_of, linear_probe, zero_shot
 from ._records import merge_records
 
@@ -112,8 +115,13 @@ def evaluate_methods(
     fitted: Mapping[str, Any],
     methods: Mapping[str, Method],
     *,
-    C: float = 1.0,
+    C: float | str = "auto",
     n_neighbors: int = 10,
+    n_people: Sequence[Any] = ("all",),
+    n_draws: int = 10,
+    classifiers: Candidates | None = None,
+    galleries: Mapping[str, GestureWindows] | None = None,
+    random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate methods on the people held out of a fold.
 
@@ -126,38 +134,69 @@ def evaluate_methods(
 
     methods : dict of Method
 
-    C : float, default=1.0
-        Inverse strength of the penalty of every linear probe.
+    C : float or "auto", default="auto"
+        Inverse strength of the penalty of every linear probe; see :func:`linear_probe`.
 
     n_neighbors : int, default=10
         Poses that vote in zero-shot classification.
 
+    n_people : sequence of int and "all", default=("all",)
+        Of how many training people the labels are, in the linear probe.
+
+    n_draws, random_state : default=10 and 0
+        How often as many people are drawn, the same ones for every method, and by
+        which random numbers; see :func:`label_efficiency`.
+
+    classifiers : dict of classifiers, default=None
+        Candidates of the probe, chosen for each method by itself, such as
+        :func:`linear_classifiers`. None are softmax layers, by `C`.
+
+    galleries : dict of GestureWindows, default=None
+        Windows whose poses zero-shot queries are looked up among, by gesture set. None
+        are those of training people, ``fold.train``.
+
     Returns
     -------
     records : list of dict
-        As of :func:`linear_probe` and :func:`zero_shot`, for each set of gestures and
-        method; ``fits`` has the digests of all estimators' identities.
+        As of :func:`linear_probe`, :func:`label_efficiency` and :func:`zero_shot`, for
+        each set of gestures, method and number of people; ``fits`` has the digests of
+        all estimators' identities.
     """
+    sets = {"train": fold.train, "test": fold.test, "gallery": galleries or fold.train}
 
     @cache  # methods may share a gallery, or what they read
     def embedded(embed: Embed, part: str, gestures: str) -> tuple[Any, Any, Any]:
-        windows: GestureWindows = getattr(fold, part)[gestures]
+        windows = sets[part][gestures]
         return embed(fitted, windows), windows.y, windows.users
 
     records = []
     for gestures in fold.test:
+        users = fold.train[gestures].users
+        draws = draw_people(users, n_people, n_draws, random_state)
         for name, method in methods.items():
             common: dict[str, Any] = {"method": name, "gestures": gestures}
-            if method.probe is not None:
-                train = embedded(method.probe, "train", gestures)
-                test = embedded(method.probe, "test", gestures)
-                records.append(linear_probe(None, train, test, C=C, **common))
             if method.query is not None and method.gallery is not None:
-                poses = embedded(method.gallery, "train", gestures)
+                poses = embedded(method.gallery, "gallery", gestures)
                 queries = embedded(method.query, "test", gestures)
                 records.append(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
+            if method.probe is None:
+                continue
+            train = embedded(method.probe, "train", gestures)
+            test = embedded(method.probe, "test", gestures)
+            for n, people in draws.items():
+                if n == "all":
+                    how: dict[str, Any] = {"C": C, "classifiers": classifiers}
+                    records.append(linear_probe(None, train, test, **how, **common))
+                else:
+                    candidates = classifiers or softmax_candidates(C)
+                    records += [
+                        common | record
+                        for record in probe_by_people(
+                            train, test, {n: people}, candidates
+                        )
+                    ]
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
     return [record | fits for record in records]
 
@@ -174,8 +213,12 @@ def cross_validate_gestures(
     pretrain: Any = None,
     named: Any = None,
     methods: Mapping[str, Method] | None = None,
-    C: float = 1.0,
+    C: float | str = "auto",
     n_neighbors: int = 10,
+    n_people: Sequence[Any] = ("all",),
+    n_draws: int = 10,
+    classifiers: Candidates | None = None,
+    random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate estimators by linear probe and zero-shot, every person held out once.
 
@@ -213,8 +256,8 @@ def cross_validate_gestures(
         What is evaluated. None is every estimator: a probe on its ``transform``, and
         zero-shot if it has ``transform_pose``.
 
-    C, n_neighbors : default=1.0 and 10
-        See :func:`linear_probe` and :func:`zero_shot`.
+    C, n_neighbors, n_people, n_draws, classifiers, random_state
+        As of :func:`evaluate_methods`.
 
     Returns
     -------
@@ -272,7 +315,15 @@ def cross_validate_gestures(
         chosen = {name: _default_method(name, e) for name, e in fitted.items()}
         runs.append(
             evaluate_methods(
-                fold, fitted, methods or chosen, C=C, n_neighbors=n_neighbors
+                fold,
+                fitted,
+                methods or chosen,
+                C=C,
+                n_neighbors=n_neighbors,
+                n_people=n_people,
+                n_draws=n_draws,
+                classifiers=classifiers,
+                random_state=random_state,
             )
         )
     return merge_records(runs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,7 @@ from ._classifiers import (
     Candidates,
     choose_classifier,
     fit_predict,
-    softmax_probe,
-    softmax_probes,
+    softmax_candidates,
 )
 from ._guard import check_disjoint, check_exclusion
 from ._metrics import (
@@ -71,7 +69,7 @@ def linear_probe(
     C : float or "auto", default="auto"
         Inverse strength of the L2 penalty. "auto" takes, of 0.001, 0.01, 0.1 and 1,
         the one with which training people who are left out, a third at a time, are
-        named best; with one training person, 1. ``settings["C"]`` is the one taken.
+        named best; 1 with one training person. ``settings["C"]`` is the one taken.
 
     max_iter : int, default=2000
         Maximum number of L-BFGS iterations; a ConvergenceWarning tells if it was
@@ -156,18 +154,11 @@ def _choose_probe(
 ) -> tuple[Any, Record]:
     """The classifier that is fitted, and the settings of the record."""
     known = read_ids(users, "users")
-    if classifiers is not None:
-        chosen, _ = choose_classifier(classifiers, Z, y, known)
-        return classifiers[chosen], {"classifier": chosen}
-    if not (isinstance(C, str) and C == "auto"):
-        if not isinstance(C, Real) or isinstance(C, bool) or not float(C) > 0:
-            raise ValueError(f"C must be 'auto' or a number above 0, got {C!r}.")
-        return softmax_probe(float(C), max_iter), {"C": C, "max_iter": max_iter}
-    candidates = softmax_probes(max_iter)
-    if len(np.unique(known)) == 1:
-        return softmax_probe(1.0, max_iter), {"C": 1.0, "max_iter": max_iter}
+    candidates = classifiers or softmax_candidates(C, max_iter)
     chosen, _ = choose_classifier(candidates, Z, y, known)
     probe = candidates[chosen]
+    if classifiers is not None:
+        return probe, {"classifier": chosen}
     return probe, {"C": probe[-1].C, "max_iter": max_iter}
 
 

@@ -1,8 +1,18 @@
-"""Filters, windows and normalisation: numpy in, numpy out."""
+"""Filters, windows, envelopes and normalisation: numpy in, numpy out."""
 
+from ._amplitude_features import AmplitudeFeatures
 from ._filter import BandpassNotch
+from ._moving import Envelope, RunningBaseline
 from ._norm import InstanceNorm
 from ._paired import make_windows
 from ._window import Windower
 
-__all__ = ["BandpassNotch", "InstanceNorm", "Windower", "make_windows"]
+__all__ = [
+    "AmplitudeFeatures",
+    "BandpassNotch",
+    "Envelope",
+    "InstanceNorm",
+    "RunningBaseline",
+    "Windower",
+    "make_windows",
+]
