@@ -16,6 +16,8 @@ from ..preprocessing import (
     make_windows,
 )
 
+N_BINS = 10
+
 
 @dataclass
 class GestureWindows:
@@ -31,6 +33,9 @@ class GestureWindows:
 
     windows : structured ndarray of shape (n,), default=None
         Where each lies: `recording`, `start`, `stop`, `purity`; if it is known.
+
+    features : ndarray of shape (n, n_features), default=None
+        What a simple rival reads of the same windows; if there is one.
     """
 
     X: Any
@@ -38,6 +43,7 @@ class GestureWindows:
     y: AnyArray
     users: AnyArray
     windows: Any = None
+    features: Any = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -122,16 +128,17 @@ def cut_gesture_windows(
     Returns
     -------
     pretraining, named : GestureWindows
-        `y` of the latter are names.
+        `y` of the latter are names; their `features` are the square root of the
+        envelope, standardised as the rest is, in ten time bins of each channel.
     """
     names = np.array(recordings.gesture_names)
     signals = prepare_signals(recordings, filter, envelope, baseline)
-    every = _cut(*signals, recordings, window, stride)
+    every = _cut(signals, recordings, window, stride)
     moving = label_share(recordings.labels, every.windows, range(1, len(names)))
     of_unseen = label_share(
         recordings.labels, every.windows, np.flatnonzero(np.isin(names, unseen))
     )
-    named = _cut(*signals, recordings, window, probe_stride)
+    named = _cut(signals, recordings, window, probe_stride)
     # 0 is rest.
     named = named.select((named.windows["purity"] >= purity) & (named.y > 0))
     if onset:
@@ -172,7 +179,7 @@ def cut_session_windows(
         `y` are names, `gesture_names[0]` that of rest.
     """
     signals = prepare_signals(recordings, filter, envelope, baseline)
-    windows = _cut(*signals, recordings, window, stride)
+    windows = _cut(signals, recordings, window, stride)
     windows.y = np.array(recordings.gesture_names)[windows.y]
     return windows
 
@@ -214,26 +221,35 @@ def cut_rest_windows(
     """
     signals = prepare_signals(recordings, filter, envelope, baseline)
     names = np.array(recordings.gesture_names)
-    size = round(window * recordings.sfreq)
     before = round((window + margin) * recordings.sfreq)
-    ratio = recordings.pose_sfreq / recordings.sfreq
-    X, P, y, users = [], [], [], []
-    for emg, pose, labels, user in zip(*signals, recordings.labels, recordings.users):
+    size = round(window * recordings.sfreq)
+    marked, movements = [], []
+    for recording, labels in enumerate(recordings.labels):
         for onset in movement_onsets(labels):
-            start = onset - before
-            if start < 0 or labels[start:onset].any():
-                continue
-            first = round(start * ratio)
-            X.append(emg[:, start : start + size])
-            P.append(pose[:, first : first + round(window * recordings.pose_sfreq)])
-            y.append(names[labels[onset]])
-            users.append(user)
-    if not X:
+            if onset >= before and not np.any(labels[onset - before : onset]):
+                marked.append((recording, onset - before, onset - before + size))
+                movements.append(names[labels[onset]])
+    if not marked:
         raise ValueError(
             f"No movement has {window + margin:g} s of rest before it, which these "
             "windows are cut from: give a shorter window, or a smaller margin."
         )
-    return GestureWindows(np.stack(X), np.stack(P), np.array(y), np.array(users))
+    ratio = recordings.pose_sfreq / recordings.sfreq
+    n_pose_times = round(window * recordings.pose_sfreq)
+    X, root = (
+        np.stack([signal[r][:, start:stop] for r, start, stop in marked])
+        for signal in (signals.emg, signals.root)
+    )
+    P = np.stack(
+        [
+            signals.pose[r][:, round(start * ratio) :][:, :n_pose_times]
+            for r, start, _ in marked
+        ]
+    )
+    users = np.asarray(recordings.users)[[r for r, _, _ in marked]]
+    return GestureWindows(
+        X, P, np.array(movements), users, features=in_bins(root, N_BINS)
+    )
 
 
 def movement_onsets(labels: AnyArray) -> AnyArray:
@@ -242,12 +258,27 @@ def movement_onsets(labels: AnyArray) -> AnyArray:
     return np.flatnonzero(moves[1:] & ~moves[:-1]) + 1
 
 
+@dataclass
+class Signals:
+    """Recordings as windows are cut from them, each channel standardised.
+
+    Parameters
+    ----------
+    emg, root, pose : list of float32 ndarrays of shape (n_channels, n_times_i)
+        EMG (its envelope); the square root of its absolute value; pose.
+    """
+
+    emg: list[Float32Array]
+    root: list[Float32Array]
+    pose: list[Float32Array]
+
+
 def prepare_signals(
     recordings: Any,
     filter: Mapping[str, Any] | None,
     envelope: float | None,
     baseline: float | None = None,
-) -> tuple[list[Float32Array], list[Float32Array]]:
+) -> Signals:
     """Filter EMG, take its envelope, and standardise each channel over its recording."""
     emg = recordings.emg
     if filter is not None:
@@ -255,29 +286,37 @@ def prepare_signals(
     if envelope is not None:
         low_pass = BandpassNotch(None, envelope, None, sfreq=recordings.sfreq, order=2)
         emg = low_pass.fit_transform([np.abs(recording) for recording in emg])
+    root = [np.sqrt(np.abs(recording)) for recording in emg]
     if baseline is not None:
-        emg = RunningBaseline(baseline, sfreq=recordings.sfreq).fit_transform(emg)
+        slow = RunningBaseline(baseline, sfreq=recordings.sfreq)
+        emg, root = slow.fit_transform(emg), slow.fit_transform(root)
     norm = InstanceNorm(over="channel")
-    return norm.fit_transform(emg), norm.fit_transform(recordings.pose)
+    return Signals(*map(norm.fit_transform, (emg, root, recordings.pose)))
 
 
 def _cut(
-    emg: Any, pose: Any, recordings: Any, window: float, stride: float
+    signals: Signals, recordings: Any, window: float, stride: float
 ) -> GestureWindows:
     """All windows of the recordings, labelled by majority."""
-    return GestureWindows(
-        *make_windows(
-            emg,
-            pose,
-            recordings.labels,
-            recordings.users,
-            size=round(window * recordings.sfreq),
-            stride=round(stride * recordings.sfreq),
-            purity=0.0,
-            rates=[recordings.sfreq, recordings.pose_sfreq, None, None],
-            return_provenance=True,
-        )
+    X, root, P, y, users, windows = make_windows(
+        signals.emg,
+        signals.root,
+        signals.pose,
+        recordings.labels,
+        recordings.users,
+        size=round(window * recordings.sfreq),
+        stride=round(stride * recordings.sfreq),
+        purity=0.0,
+        rates=[recordings.sfreq, recordings.sfreq, recordings.pose_sfreq, None, None],
+        return_provenance=True,
     )
+    return GestureWindows(X, P, y, users, windows, in_bins(root, N_BINS))
+
+
+def in_bins(X: AnyArray, n_bins: int) -> AnyArray:
+    """Means of windows (n, C, T) in time bins: (n, C * n_bins)."""
+    bins = [part.mean(axis=2) for part in np.array_split(X, n_bins, axis=2)]
+    return np.stack(bins, axis=2).reshape(len(X), -1)
 
 
 def label_share(labels: Sequence[AnyArray], windows: Any, codes: Any) -> FloatArray:

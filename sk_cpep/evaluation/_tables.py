@@ -73,6 +73,7 @@ def format_markdown(
     records: Sequence[Record],
     *,
     columns: Any = None,
+    titles: Sequence[str] | None = None,
     spread: str = "interval",
     digits: int | None = None,
     published: Sequence[Record] = (),
@@ -92,9 +93,14 @@ def format_markdown(
         with ``converged`` False is shown as such, without a number. One with a
         ``gallery`` has a column of its own.
 
-    columns : list of tuple of str, default=None
-        Protocol and set of each column, such as ``("zero_shot", "unseen")``, and the
-        gallery where there are several. None is all there are.
+    columns : list of tuple, default=None
+        Protocol and set of each column, such as ``("zero_shot", "unseen")``; third,
+        where there are several, the gallery, or the number of people whose labels a
+        probe has learned from, such as ``("linear_probe", "unseen", 1)``. None is all
+        there are.
+
+    titles : list of str, default=None
+        What columns are called, as many as there are.
 
     spread : {"interval", "sd"}, default="interval"
         What stands behind the mean.
@@ -147,7 +153,7 @@ def format_markdown(
     for metric in _METRICS:
         table = _Table(records, metric, columns, spread, digits, published)
         if table.columns:
-            rows = table.rows(extra_methods, chance == "row")
+            rows = table.rows(extra_methods, chance == "row", titles)
             parts.append(layout(rows))
             if caption:
                 parts.append(table.caption(chance == "caption"))
@@ -225,10 +231,19 @@ class _Table:
                 self.published.setdefault(place, record)
         self.cited: dict[str, dict[str, None]] = {}
 
-    def rows(self, extra_methods: Sequence[str], chance: Any) -> list[list[str]]:
+    def rows(
+        self,
+        extra_methods: Sequence[str],
+        chance: Any,
+        titles: Sequence[str] | None = None,
+    ) -> list[list[str]]:
         """Head, methods and, if it is asked for, chance."""
-        head = [self.metric.title(self.records), *map(_title, self.columns)]
-        rows = [head]
+        titles = [*map(_title, self.columns)] if titles is None else titles
+        if len(titles) != len(self.columns):
+            raise ValueError(
+                f"titles has {len(titles)} entries for {len(self.columns)} columns."
+            )
+        rows = [[self.metric.title(self.records), *titles]]
         for method in [*self.methods, *extra_methods]:
             rows.append([method, *(self.cell(method, c) for c in self.columns)])
         if chance:
@@ -301,9 +316,11 @@ class _Table:
 
 
 def _column(record: Mapping[str, Any]) -> Column:
-    """Protocol, gestures (or what is new) and gallery of a record."""
+    """Protocol, gestures (or what is new) and gallery, or number of people, of a record."""
     what = record.get("gestures") or record.get("generalization")
-    return record["protocol"], what, record.get("gallery")
+    n_people = record.get("n_people")
+    few = n_people if isinstance(n_people, int) and n_people > 0 else None
+    return record["protocol"], what, record.get("gallery") or few
 
 
 def _columns(records: Sequence[Record]) -> list[Column]:
@@ -321,9 +338,12 @@ def _columns(records: Sequence[Record]) -> list[Column]:
 
 def _title(column: Any) -> str:
     """A column in words."""
-    protocol, what, gallery = column
+    protocol, what, third = column
     words = [_PROTOCOLS.get(protocol, protocol), _SETS.get(what, what)]
-    words += [gallery] if gallery else []
+    if isinstance(third, int):
+        words.append(f"labels of {third} {'person' if third == 1 else 'people'}")
+    elif third:
+        words.append(third)
     return ", ".join(str(word).replace("_", " ") for word in words)
 
 

@@ -188,7 +188,8 @@ def test_people_are_disjoint_and_windows_pure(data, recordings, gestures):
 
 
 def test_emg_and_pose_are_of_the_same_moment(data, recordings):
-    emg, pose = prepare_signals(recordings, TINY.filter, TINY.envelope)
+    signals = prepare_signals(recordings, TINY.filter, TINY.envelope)
+    emg, pose = signals.emg, signals.pose
     part = data.test["unseen"]
     assert part.X.dtype == part.P.dtype == np.float32
     assert part.X.shape[1:] == (16, 80)
