@@ -4,7 +4,13 @@ from ._classifiers import linear_classifiers
 from ._convergence import converged, embedding_spread
 from ._folds import GestureFold, fold_users, split_gestures
 from ._galleries import recording_moments, zero_shot_gallery
-from ._gesture_windows import GestureWindows, cut_gesture_windows
+from ._generalised import generalised_zero_shot, tune_seen_penalty
+from ._gesture_windows import (
+    GestureWindows,
+    cut_gesture_windows,
+    cut_rest_windows,
+    cut_session_windows,
+)
 from ._guard import check_disjoint
 from ._intervals import bootstrap_interval, paired_difference
 from ._label_efficiency import label_efficiency
@@ -39,11 +45,14 @@ __all__ = [
     "converged",
     "cross_validate_gestures",
     "cut_gesture_windows",
+    "cut_rest_windows",
+    "cut_session_windows",
     "embedding_spread",
     "evaluate_methods",
     "fit_estimators",
     "fold_users",
     "format_markdown",
+    "generalised_zero_shot",
     "label_efficiency",
     "landmark_distance",
     "linear_classifiers",
@@ -63,6 +72,7 @@ __all__ = [
     "split_gestures",
     "summarise_people",
     "to_frame",
+    "tune_seen_penalty",
     "zero_shot",
     "zero_shot_gallery",
 ]

@@ -87,7 +87,7 @@ def bootstrap_interval(
         (values,),
         np.mean,
         n_resamples=n_resamples,
-        confidence_level=_widened(confidence, len(values)),
+        confidence_level=widened(confidence, len(values)),
         method="percentile",
         random_state=check_random_state(random_state),
     ).confidence_interval
@@ -154,7 +154,7 @@ def paired_difference(
     }
 
 
-def _widened(confidence: float, n: int) -> float:
+def widened(confidence: float, n: int) -> float:
     """Level at which percentiles of means of `n` give what `confidence` asks for."""
     reach = np.sqrt(n / (n - 1)) * t.ppf((1 + confidence) / 2, n - 1)
     return float(norm.cdf(reach) - norm.cdf(-reach))

@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from .._ids import read_ids
 from .._typing import RandomStateLike
 from ._classifiers import Candidates, softmax_candidates
-from ._folds import GestureFold, fold_users, split_gestures
+from ._folds import GESTURE_SETS, GestureFold, fold_users, split_gestures
+from ._generalised import generalised_zero_shot
 from ._gesture_windows import GestureWindows
 from ._label_efficiency import draw_people, probe_by_people
 from ._protocols import fits_of, linear_probe, zero_shot
@@ -121,6 +122,7 @@ def evaluate_methods(
     n_draws: int = 10,
     classifiers: Candidates | None = None,
     galleries: Mapping[str, GestureWindows] | None = None,
+    seen_penalty: float | None = None,
     random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate methods on the people held out of a fold.
@@ -155,6 +157,10 @@ def evaluate_methods(
         Windows whose poses zero-shot queries are looked up among, by gesture set. None
         are those of training people, ``fold.train``.
 
+    seen_penalty : float, default=None
+        Given, zero-shot is evaluated with seen and unseen gestures in one gallery too;
+        see :func:`generalised_zero_shot`.
+
     Returns
     -------
     records : list of dict
@@ -175,30 +181,48 @@ def evaluate_methods(
         draws = draw_people(users, n_people, n_draws, random_state)
         for name, method in methods.items():
             common: dict[str, Any] = {"method": name, "gestures": gestures}
+            if method.probe is not None:
+                train = embedded(method.probe, "train", gestures)
+                test = embedded(method.probe, "test", gestures)
+                for n, people in draws.items():
+                    if n == "all":
+                        how: dict[str, Any] = {"C": C, "classifiers": classifiers}
+                        records.append(linear_probe(None, train, test, **how, **common))
+                        continue
+                    few = {n: people}
+                    candidates = classifiers or softmax_candidates(C)
+                    found = probe_by_people(train, test, few, candidates)
+                    records += [common | record for record in found]
             if method.query is not None and method.gallery is not None:
                 poses = embedded(method.gallery, "gallery", gestures)
                 queries = embedded(method.query, "test", gestures)
                 records.append(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
-            if method.probe is None:
+    if seen_penalty is not None and set(GESTURE_SETS) <= set(fold.test):
+        for name, method in methods.items():
+            if method.query is None or method.gallery is None:
                 continue
-            train = embedded(method.probe, "train", gestures)
-            test = embedded(method.probe, "test", gestures)
-            for n, people in draws.items():
-                if n == "all":
-                    how: dict[str, Any] = {"C": C, "classifiers": classifiers}
-                    records.append(linear_probe(None, train, test, **how, **common))
-                else:
-                    candidates = classifiers or softmax_candidates(C)
-                    records += [
-                        common | record
-                        for record in probe_by_people(
-                            train, test, {n: people}, candidates
-                        )
-                    ]
+            poses, queries = (
+                _joined([embedded(embed, part, gestures) for gestures in GESTURE_SETS])
+                for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
+            )
+            records += generalised_zero_shot(
+                None,
+                poses,
+                queries,
+                seen=np.unique(fold.train["in_distribution"].y),
+                n_neighbors=n_neighbors,
+                seen_penalty=seen_penalty,
+                method=name,
+            )
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
     return [record | fits for record in records]
+
+
+def _joined(sets: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, ...]:
+    """Sets of (Z, y, users) as one."""
+    return tuple(np.concatenate(parts) for parts in zip(*sets))
 
 
 def cross_validate_gestures(
@@ -218,6 +242,7 @@ def cross_validate_gestures(
     n_people: Sequence[Any] = ("all",),
     n_draws: int = 10,
     classifiers: Candidates | None = None,
+    seen_penalty: float | None = None,
     random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate estimators by linear probe and zero-shot, every person held out once.
@@ -256,7 +281,7 @@ def cross_validate_gestures(
         What is evaluated. None is every estimator: a probe on its ``transform``, and
         zero-shot if it has ``transform_pose``.
 
-    C, n_neighbors, n_people, n_draws, classifiers, random_state
+    C, n_neighbors, n_people, n_draws, classifiers, seen_penalty, random_state
         As of :func:`evaluate_methods`.
 
     Returns
@@ -323,6 +348,7 @@ def cross_validate_gestures(
                 n_people=n_people,
                 n_draws=n_draws,
                 classifiers=classifiers,
+                seen_penalty=seen_penalty,
                 random_state=random_state,
             )
         )

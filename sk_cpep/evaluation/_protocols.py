@@ -127,7 +127,7 @@ def linear_probe(
     >>> record["macro_accuracy"], record["chance"]
     (1.0, 0.5)
     """
-    header = _header(encoder, method, "linear_probe", gestures, {})
+    header = record_header(encoder, method, "linear_probe", gestures, {})
     (X, y, users), (X_test, y_test, users_test) = train, test
     check_disjoint(
         users,
@@ -141,7 +141,7 @@ def linear_probe(
     Z_test = embeddings(encoder, X_test, y_test, "test")
     probe, header["settings"] = _choose_probe(C, max_iter, classifiers, Z, y, users)
     y_pred = fit_predict(probe, Z, y, Z_test)
-    return header | _score(classes, y_test, y_pred, users_test, users, len(y))
+    return header | score(classes, y_test, y_pred, users_test, users, len(y))
 
 
 def _choose_probe(
@@ -248,7 +248,7 @@ def zero_shot(
     1.0
     """
     settings = {"n_neighbors": n_neighbors}
-    header = _header(encoder, method, "zero_shot", gestures, settings)
+    header = record_header(encoder, method, "zero_shot", gestures, settings)
     (P, y, users), (X_test, y_test, users_test) = gallery, test
     check_disjoint(
         users,
@@ -264,7 +264,7 @@ def zero_shot(
         )
     y, y_test, classes = check_classes(y, y_test)
     classifier = ZeroShotClassifier(
-        _Precomputed() if encoder is None else encoder,
+        Precomputed() if encoder is None else encoder,
         n_neighbors,
         batch_size=batch_size,
     )
@@ -273,11 +273,11 @@ def zero_shot(
         y_pred = classifier.predict(X_test)
     else:
         y_pred = predict_excluding(classifier, X_test, *exclude)
-    found = _score(classes, y_test, y_pred, users_test, users, len(y))
+    found = score(classes, y_test, y_pred, users_test, users, len(y))
     return header | found | {"n_people": 0, "n_labelled": 0}
 
 
-class _Precomputed:
+class Precomputed:
     """Encoder of what is embedded already."""
 
     def transform(self, X: Any) -> Any:
@@ -317,7 +317,7 @@ def check_classes(
     return y_train, y_test, classes
 
 
-def _header(
+def record_header(
     encoder: Any, method: str | None, protocol: str, gestures: Any, settings: Record
 ) -> Record:
     """Begin a record: what was evaluated, and how."""
@@ -358,7 +358,7 @@ def fits_of(fitted: Mapping[str, Any]) -> Record:
     return {"fits": fits} if fits else {}
 
 
-def _score(
+def score(
     classes: AnyArray,
     y_true: AnyArray,
     y_pred: AnyArray,

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._typing import PathLike, Record
 from .._whole_file import replace_file
+from ._harmonic import summarise_harmonic
 from ._metrics import average_recalls, summarise_people
 
 _PER_NAME = ("per_joint", "per_finger", "per_group")
@@ -152,6 +153,8 @@ def _merge(records: Sequence[Record]) -> Record:
 
 def _merge_gestures(records: Sequence[Record]) -> Record:
     """What changes in a record of gestures that are named."""
+    if "parts" in records[0]:
+        return _merge_harmonic(records)
     summary = summarise_people(_join(records, "per_user"))
     confusion = np.sum([r["confusion"] for r in records], axis=0)
     shares = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
@@ -176,6 +179,18 @@ def _merge_gestures(records: Sequence[Record]) -> Record:
             "per_class_recall": average_recalls(recalls),
             "per_user_recall": recalls,
         }
+    return merged
+
+
+def _merge_harmonic(records: Sequence[Record]) -> Record:
+    """What changes in a record of a harmonic mean."""
+    parts = {
+        name: _join([r["parts"] for r in records], name) for name in records[0]["parts"]
+    }
+    summary = summarise_harmonic(*parts.values())
+    merged = {"macro_accuracy": summary["mean"], **summary, "parts": parts}
+    merged["n_train"] = [r["n_train"] for r in records]
+    merged["n_test"] = sum(r["n_test"] for r in records)
     return merged
 
 

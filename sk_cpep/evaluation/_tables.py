@@ -13,12 +13,14 @@ Column: TypeAlias = tuple[str, Any, Any]
 _PROTOCOLS = {
     "linear_probe": "probe",
     "zero_shot": "zero-shot",
+    "generalised_zero_shot": "generalised zero-shot",
     "pose_regression": "regression",
     "pose_tracking": "tracking",
 }
 _SETS = {
     "in_distribution": "in distribution",
     "unseen": "unseen",
+    "harmonic_mean": "harmonic mean",
     "user": "user",
     "stage": "stage",
     "user_stage": "user + stage",

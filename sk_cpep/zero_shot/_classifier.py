@@ -1,7 +1,7 @@
 """The classifier: a gallery of named poses that windows are compared with."""
 
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -21,12 +21,20 @@ from .._all_or_nothing import all_or_nothing
 from .._ids import refuse_several_kinds
 from .._param_validation import validate_fit
 from .._sklearn_bases import BaseEstimator, ClassifierMixin
-from .._typing import AnyArray, Float32Array, Float64Array, IntArray, WindowsLike
+from .._typing import (
+    AnyArray,
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    IntArray,
+    WindowsLike,
+)
 from ..training import existing_device, resolve_device
 from ._encoder import fitted_pose_encoder, normalise
 from ._encoder_state import check_encoder_unchanged, weight_checksums
 from ._gallery import slices
 from ._nearest import NearestRows
+from ._penalised import PenalisedRows
 from ._votes import count_votes, shares
 
 # Neighbours, or shares of votes, that are held at once.
@@ -63,6 +71,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     n_neighbors : int, default=10
         Number of poses that vote. A gallery smaller than this votes as a whole.
+
+    seen : array-like of shape (n_seen,), default=None
+        Names of the gestures that the encoder was trained on, of which the gallery
+        need not have all. Only `seen_penalty` makes use of it.
+
+    seen_penalty : float, default=0.0
+        What is taken off the cosine similarity of the poses of `seen` gestures before
+        the nearest are chosen: calibrated stacking [2]_. With seen and new gestures in
+        one gallery the seen ones draw the new ones, for the encoder has learned to put
+        EMG where they are; see Notes.
 
     batch_size : int, default=None
         Number of queries compared with the gallery at once, at most. By default as
@@ -115,6 +133,14 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     be outvoted by others whatever the query: give more poses or lower
     `n_neighbors`, which may be set on the fitted object.
 
+    *New gestures among seen ones.* Without a penalty nearly all windows of new gestures
+    are named after seen ones. A penalty trades the recall of seen gestures for that of
+    new ones, and cannot raise both. It has the scale of differences between
+    similarities, a tenth or so. Choose it on people who are not tested on, with
+    gestures left out of pre-training for it:
+    :func:`~sk_cpep.evaluation.tune_seen_penalty`. It changes nothing where all
+    gestures of the gallery are seen, or none. It may be set on the fitted object.
+
     *Neighbours.* They are exact: found by products in float32 with a margin for their
     rounding, whatever precision torch was told to use, and ranked by products in
     float64. Equally similar poses come in the order of the gallery.
@@ -129,6 +155,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     ----------
     .. [1] "CPEP: Contrastive Pose-EMG Pre-training Enhances Gesture
        Generalization on EMG Signals", 2025.
+    .. [2] W.-L. Chao, S. Changpinyo, B. Gong and F. Sha, "An empirical study and
+       analysis of generalized zero-shot learning for object recognition in the wild",
+       ECCV 2016; there off the score of a class, here off the similarity of a pose.
 
     Examples
     --------
@@ -153,6 +182,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict[str, Any] = {
         "encoder": "no_validation",
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "seen": ["array-like", None],
+        "seen_penalty": [Interval(Real, None, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
     }
@@ -166,11 +197,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         encoder: Any,  # whose last step is an AlignedEncoder
         n_neighbors: int = 10,
         *,
+        seen: ArrayLike | None = None,
+        seen_penalty: float = 0.0,
         batch_size: int | None = None,
         device: str | torch.device = "auto",
     ) -> None:
         self.encoder = encoder
         self.n_neighbors = n_neighbors
+        self.seen = seen
+        self.seen_penalty = seen_penalty
         self.batch_size = batch_size
         self.device = device
 
@@ -199,6 +234,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
             P, y, reset=True
         )
         self.classes_ = np.unique(self.gallery_labels_)
+        self._penalised()
         return self
 
     @all_or_nothing
@@ -344,7 +380,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         distance : ndarray of shape (n_windows, n_neighbors)
-            Cosine distances (1 - cosine similarity), nearest first. Only if
+            Cosine distances (1 - cosine similarity), nearest first; with a
+            `seen_penalty`, in the order of the penalised similarities. Only if
             `return_distance`.
 
         index : ndarray of shape (n_windows, n_neighbors)
@@ -357,6 +394,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         check_scalar(n_neighbors, "n_neighbors", Integral, min_val=1)
         similarity, index = self._rows(n_neighbors).search(self._embed_queries(X))
         if return_distance:
+            penalised = self._penalised()
+            if penalised.any():
+                similarity = similarity + self.seen_penalty * penalised[index]
             return np.clip(1.0 - similarity, 0.0, 2.0), index
         return index
 
@@ -443,15 +483,40 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
             votes = count_votes(labels[index], similarity, n_classes, index >= 0)
             yield part, shares(*votes)
 
-    def _rows(self, n_neighbors: int, groups: IntArray | None = None) -> NearestRows:
+    def _rows(
+        self, n_neighbors: int, groups: IntArray | None = None
+    ) -> NearestRows | PenalisedRows:
         """The search in the gallery."""
-        return NearestRows(
-            self.gallery_embeddings_,
-            min(n_neighbors, len(self.gallery_embeddings_)),
-            batch_size=self.batch_size,
-            device=existing_device(self.device),
-            groups=groups,
-        )
+        G = self.gallery_embeddings_
+        k = min(n_neighbors, len(G))
+        how: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "device": existing_device(self.device),
+            "groups": groups,
+        }
+        penalised = self._penalised()
+        if not penalised.any():
+            return NearestRows(G, k, **how)
+        return PenalisedRows(G, k, penalised, self.seen_penalty, **how)
+
+    def _penalised(self) -> BoolArray:
+        """Which poses of the gallery the penalty is taken off: (n_gallery,)."""
+        if self.seen_penalty == 0:
+            return np.zeros(len(self.gallery_labels_), bool)
+        return np.isin(self.gallery_labels_, self._read_seen(self.gallery_labels_))
+
+    def _read_seen(self, labels: AnyArray) -> AnyArray:
+        """Names of seen gestures, comparable with those of the gallery."""
+        if self.seen is None:
+            raise ValueError(
+                f"seen_penalty={self.seen_penalty:g} is taken off the gestures that the "
+                "encoder was trained on: name them as `seen`."
+            )
+        refuse_several_kinds(self.seen, "seen")
+        seen = column_or_1d(self.seen)
+        if len(seen):
+            unique_labels(labels, seen)
+        return seen
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
