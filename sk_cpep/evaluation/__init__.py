@@ -26,12 +26,13 @@ from ._metrics import (
     per_user_accuracy,
     summarise_people,
 )
+from ._own_repetition import own_repetition
 from ._pose_metrics import angular_error, landmark_distance, mean_pose, pose_regression
-from ._protocols import linear_probe, zero_shot
+from ._protocols import linear_probe, supervised, zero_shot
 from ._published import published
 from ._records import load_records, merge_records, save_records
 from ._splits import GESTURE_STAGES, check_splits, paper_splits
-from ._tables import format_markdown, to_frame
+from ._tables import format_differences, format_markdown, to_frame
 
 __all__ = [
     "GESTURE_STAGES",
@@ -51,6 +52,7 @@ __all__ = [
     "evaluate_methods",
     "fit_estimators",
     "fold_users",
+    "format_differences",
     "format_markdown",
     "generalised_zero_shot",
     "label_efficiency",
@@ -61,6 +63,7 @@ __all__ = [
     "macro_accuracy",
     "mean_pose",
     "merge_records",
+    "own_repetition",
     "paired_difference",
     "paper_splits",
     "per_class_recall",
@@ -71,6 +74,7 @@ __all__ = [
     "save_records",
     "split_gestures",
     "summarise_people",
+    "supervised",
     "to_frame",
     "tune_seen_penalty",
     "zero_shot",

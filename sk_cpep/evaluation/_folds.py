@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,16 @@ class GestureFold:
 
     held_out : list of ids
         The people who are only tested on.
+
+    controls : dict of GestureFold, default={}
+        Other windows of the same people, by name, to be evaluated beside.
     """
 
     pretrain: GestureWindows
     train: dict[str, GestureWindows]
     test: dict[str, GestureWindows]
     held_out: list[Any]
+    controls: dict[str, GestureFold] = field(default_factory=dict)
 
 
 def split_gestures(

@@ -36,6 +36,9 @@ class GestureWindows:
 
     features : ndarray of shape (n, n_features), default=None
         What a simple rival reads of the same windows; if there is one.
+
+    repetitions : int ndarray of shape (n,), default=None
+        How often the recording has come to this gesture, from 1 on; if it is known.
     """
 
     X: Any
@@ -44,6 +47,7 @@ class GestureWindows:
     users: AnyArray
     windows: Any = None
     features: Any = None
+    repetitions: Any = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -310,7 +314,25 @@ def _cut(
         rates=[recordings.sfreq, recordings.sfreq, recordings.pose_sfreq, None, None],
         return_provenance=True,
     )
-    return GestureWindows(X, P, y, users, windows, in_bins(root, N_BINS))
+    turns = [count_repetitions(labels) for labels in recordings.labels]
+    where = zip(windows["recording"], windows["start"], windows["stop"], y)
+    repetitions = [
+        turns[recording][start:stop][recordings.labels[recording][start:stop] == code]
+        for recording, start, stop, code in where
+    ]
+    last = np.array([turn[-1] if len(turn) else 0 for turn in repetitions], dtype=int)
+    return GestureWindows(X, P, y, users, windows, in_bins(root, N_BINS), last)
+
+
+def count_repetitions(labels: AnyArray) -> AnyArray:
+    """How often each sample's label has come up: (n,), counting runs of it from 1."""
+    labels = np.asarray(labels)
+    first = np.concatenate([[True], labels[1:] != labels[:-1]])
+    turns = np.zeros(len(labels), dtype=np.int64)
+    for code in np.unique(labels):
+        here = labels == code
+        turns[here] = np.cumsum(first & here)[here]
+    return turns
 
 
 def in_bins(X: AnyArray, n_bins: int) -> AnyArray:

@@ -22,7 +22,7 @@ from ._folds import GESTURE_SETS, GestureFold, fold_users, split_gestures
 from ._generalised import generalised_zero_shot
 from ._gesture_windows import GestureWindows
 from ._label_efficiency import draw_people, probe_by_people
-from ._protocols import fits_of, linear_probe, zero_shot
+from ._protocols import fits_of, linear_probe, supervised, zero_shot
 from ._records import merge_records
 
 Embed = Callable[[Mapping[str, Any], GestureWindows], Any]
@@ -32,8 +32,8 @@ Embed = Callable[[Mapping[str, Any], GestureWindows], Any]
 class Method:
     """What a method embeds, for each protocol.
 
-    Each is a function of the fitted estimators, by name, and of windows, to embeddings
-    of shape (n_windows, n_dims).
+    Functions are of the fitted estimators, by name, and of windows, to embeddings of
+    shape (n_windows, n_dims).
 
     Parameters
     ----------
@@ -42,11 +42,15 @@ class Method:
 
     query, gallery : callable, default=None
         What is looked up in zero-shot classification, and where. None leaves it out.
+
+    classifier : classifier, default=None
+        Not fitted; of EMG windows, trained on all labels. None leaves it out.
     """
 
     probe: Embed | None = None
     query: Embed | None = None
     gallery: Embed | None = None
+    classifier: Any = None
 
 
 def fit_estimators(
@@ -122,7 +126,7 @@ def evaluate_methods(
     n_draws: int = 10,
     classifiers: Candidates | None = None,
     galleries: Mapping[str, GestureWindows] | None = None,
-    seen_penalty: float | None = None,
+    seen_penalties: Sequence[float] = (),
     random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate methods on the people held out of a fold.
@@ -157,9 +161,9 @@ def evaluate_methods(
         Windows whose poses zero-shot queries are looked up among, by gesture set. None
         are those of training people, ``fold.train``.
 
-    seen_penalty : float, default=None
-        Given, zero-shot is evaluated with seen and unseen gestures in one gallery too;
-        see :func:`generalised_zero_shot`.
+    seen_penalties : sequence of float, default=()
+        For each, zero-shot is evaluated with seen and unseen gestures in one gallery
+        too; see :func:`generalised_zero_shot`. There must be both.
 
     Returns
     -------
@@ -193,31 +197,36 @@ def evaluate_methods(
                     candidates = classifiers or softmax_candidates(C)
                     found = probe_by_people(train, test, few, candidates)
                     records += [common | record for record in found]
+            if method.classifier is not None:
+                both = (fold.train[gestures], fold.test[gestures])
+                windows = ((w.X, w.y, w.users) for w in both)
+                records.append(supervised(method.classifier, *windows, **common))
             if method.query is not None and method.gallery is not None:
                 poses = embedded(method.gallery, "gallery", gestures)
                 queries = embedded(method.query, "test", gestures)
                 records.append(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
-    if seen_penalty is not None and set(GESTURE_SETS) <= set(fold.test):
-        for name, method in methods.items():
-            if method.query is None or method.gallery is None:
-                continue
-            poses, queries = (
-                _joined([embedded(embed, part, gestures) for gestures in GESTURE_SETS])
-                for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
-            )
+    for name, method in methods.items():
+        if method.query is None or method.gallery is None or not seen_penalties:
+            continue
+        poses, queries = (
+            _joined([embedded(embed, part, gestures) for gestures in GESTURE_SETS])
+            for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
+        )
+        seen = np.unique(fold.train["in_distribution"].y)
+        for penalty in seen_penalties:
             records += generalised_zero_shot(
                 None,
                 poses,
                 queries,
-                seen=np.unique(fold.train["in_distribution"].y),
+                seen=seen,
                 n_neighbors=n_neighbors,
-                seen_penalty=seen_penalty,
+                seen_penalty=penalty,
                 method=name,
             )
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
-    return [record | fits for record in records]
+    return [fits | record for record in records]
 
 
 def _joined(sets: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, ...]:
@@ -242,7 +251,7 @@ def cross_validate_gestures(
     n_people: Sequence[Any] = ("all",),
     n_draws: int = 10,
     classifiers: Candidates | None = None,
-    seen_penalty: float | None = None,
+    seen_penalties: Sequence[float] = (),
     random_state: RandomStateLike = 0,
 ) -> list[dict[str, Any]]:
     """Evaluate estimators by linear probe and zero-shot, every person held out once.
@@ -281,7 +290,7 @@ def cross_validate_gestures(
         What is evaluated. None is every estimator: a probe on its ``transform``, and
         zero-shot if it has ``transform_pose``.
 
-    C, n_neighbors, n_people, n_draws, classifiers, seen_penalty, random_state
+    C, n_neighbors, n_people, n_draws, classifiers, seen_penalties, random_state
         As of :func:`evaluate_methods`.
 
     Returns
@@ -348,7 +357,7 @@ def cross_validate_gestures(
                 n_people=n_people,
                 n_draws=n_draws,
                 classifiers=classifiers,
-                seen_penalty=seen_penalty,
+                seen_penalties=seen_penalties,
                 random_state=random_state,
             )
         )

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import confusion_matrix
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from .._ids import read_ids
 from .._typing import AnyArray, Float64Array, Record
@@ -275,6 +277,61 @@ def zero_shot(
         y_pred = predict_excluding(classifier, X_test, *exclude)
     found = score(classes, y_test, y_pred, users_test, users, len(y))
     return header | found | {"n_people": 0, "n_labelled": 0}
+
+
+def supervised(
+    classifier: Any,
+    train: Any,
+    test: Any,
+    *,
+    method: str | None = None,
+    gestures: Any = "in_distribution",
+) -> Record:
+    """Evaluate a classifier of windows that is trained on labels from end to end.
+
+    Parameters
+    ----------
+    classifier : classifier
+        Such as :class:`~sk_cpep.encoders.EncoderClassifier`. A clone is fitted to
+        `train`, with the people as ``groups`` if its ``fit`` takes them.
+
+    train, test : tuple (X, y, users)
+        Windows, gestures and people; nobody is in both.
+
+    method : str, default=None
+        Name of what is evaluated, by default that of the class.
+
+    gestures : {"in_distribution", "unseen"}, default="in_distribution"
+        Which gestures these are. Only recorded.
+
+    Returns
+    -------
+    record : dict
+        As of :func:`linear_probe`, with ``protocol`` "supervised".
+
+    Raises
+    ------
+    ValueError
+        If the sets share people, or `test` has a gesture that `train` lacks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sk_cpep.evaluation import supervised
+    >>> X, y = np.repeat(np.eye(2), 4, axis=0), np.repeat(["fist", "ok"], 4)
+    >>> train, test = (X, y, ["anna"] * 8), (X, y, ["ben"] * 8)
+    >>> supervised(KNeighborsClassifier(1), train, test)["mean"]
+    1.0
+    """
+    (X, y, users), (X_test, y_test, users_test) = train, test
+    check_disjoint(users, users_test)
+    y, y_test, classes = check_classes(y, y_test)
+    groups = {"groups": users} if has_fit_parameter(classifier, "groups") else {}
+    fitted = clone(classifier).fit(X, y, **groups)
+    y_pred = fitted.predict(X_test)
+    header = record_header(fitted, method, "supervised", gestures, {})
+    return header | score(classes, y_test, y_pred, users_test, users, len(y))
 
 
 class Precomputed:

@@ -133,7 +133,15 @@ def load_records(path: PathLike) -> list[Record]:
 def _merge(records: Sequence[Record]) -> Record:
     """One record of several that differ in the people held out."""
     first = records[0]
-    keys = ("method", "protocol", "gestures", "generalization", "unit", "n_people")
+    keys = (
+        "method",
+        "protocol",
+        "gestures",
+        "generalization",
+        "unit",
+        "n_people",
+        "windows",
+    )
     different = [k for k in keys if len({r.get(k) for r in records}) > 1]
     if different:
         raise ValueError(

@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .._typing import Record
+from ._intervals import paired_difference
 from ._published import method_key
 
 Column: TypeAlias = tuple[str, Any, Any]
 
 _PROTOCOLS = {
     "linear_probe": "probe",
+    "supervised": "supervised",
     "zero_shot": "zero-shot",
     "generalised_zero_shot": "generalised zero-shot",
+    "own_repetition": "own repetitions",
     "pose_regression": "regression",
     "pose_tracking": "tracking",
 }
@@ -97,9 +100,9 @@ def format_markdown(
 
     columns : list of tuple, default=None
         Protocol and set of each column, such as ``("zero_shot", "unseen")``; third,
-        where there are several, the gallery, or the number of people whose labels a
-        probe has learned from, such as ``("linear_probe", "unseen", 1)``. None is all
-        there are.
+        where there are several, the gallery, what windows they are, "penalty 0.1", or
+        the number of people whose labels a probe has learned from, such as
+        ``("linear_probe", "unseen", 1)``. None is all there are.
 
     titles : list of str, default=None
         What columns are called, as many as there are.
@@ -160,6 +163,84 @@ def format_markdown(
             if caption:
                 parts.append(table.caption(chance == "caption"))
     return "\n\n".join(parts)
+
+
+def format_differences(
+    records: Sequence[Record],
+    ours: str,
+    *,
+    columns: Sequence[Any] | None = None,
+    titles: Sequence[str] | None = None,
+    digits: int = 3,
+) -> str:
+    """How much better a method is than each other one, as a Markdown table.
+
+    Parameters
+    ----------
+    records : list of dict
+        As of :func:`format_markdown`.
+
+    ours : str
+        The method that others are compared with.
+
+    columns, titles
+        As of :func:`format_markdown`. None are all columns that `ours` has.
+
+    digits : int, default=3
+        Number of decimals.
+
+    Returns
+    -------
+    table : str
+        Mean over people of each one's difference, and its 95 % bootstrap interval, of
+        the method less each other one; see :func:`paired_difference`.
+
+    Raises
+    ------
+    ValueError
+        If there is no record of `ours`.
+
+    Examples
+    --------
+    >>> from sk_cpep.evaluation import format_differences
+    >>> of = {"protocol": "zero_shot", "gestures": "unseen"}
+    >>> a = {"method": "A", "per_user": {"1": 0.7, "2": 0.8}} | of
+    >>> b = {"method": "B", "per_user": {"1": 0.6, "2": 0.7}} | of
+    >>> print(format_differences([a, b], "A", digits=2))
+    | A less … | zero-shot, unseen    |
+    |----------|----------------------|
+    | B        | +0.10 [+0.10, +0.10] |
+    """
+    cells = _by_cell(records)
+    if ours not in {method for method, _ in cells}:
+        raise ValueError(f"There is no record of {ours!r} to compare others with.")
+    if columns is None:
+        mine = [r for r in records if r["method"] == ours]
+        columns = _columns(mine)
+    columns = [(*column, None)[:3] for column in columns]
+    rows = [[f"{ours} less …", *(titles or map(_title, columns))]]
+    for method in dict.fromkeys(r["method"] for r in records if r["method"] != ours):
+        pairs = [(cells.get((ours, c)), cells.get((method, c))) for c in columns]
+        found = [_difference(a, b, digits) for a, b in pairs]
+        if set(found) != {_NOTHING}:
+            rows.append([method, *found])
+    return layout(rows)
+
+
+def _difference(a: Record | None, b: Record | None, digits: int) -> str:
+    """Mean and interval of a - b, person by person."""
+    if a is None or b is None or not _converged(a, b):
+        return _NOTHING
+    found = paired_difference(a, b)
+    text = f"{found['mean']:+.{digits}f}"
+    if found["interval"] is None:
+        return text
+    low, high = found["interval"]
+    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def _converged(*records: Record) -> bool:
+    return all(record.get("converged", True) for record in records)
 
 
 def layout(rows: Any) -> str:
@@ -318,11 +399,18 @@ class _Table:
 
 
 def _column(record: Mapping[str, Any]) -> Column:
-    """Protocol, gestures (or what is new) and gallery, or number of people, of a record."""
+    """Protocol, gestures (or what is new) of a record, and what else tells it apart."""
     what = record.get("gestures") or record.get("generalization")
+    return record["protocol"], what, _third(record)
+
+
+def _third(record: Mapping[str, Any]) -> Any:
+    """Gallery, windows, penalty or number of labelled people, where it is a special one."""
     n_people = record.get("n_people")
     few = n_people if isinstance(n_people, int) and n_people > 0 else None
-    return record["protocol"], what, record.get("gallery") or few
+    penalty = record.get("settings", {}).get("seen_penalty")
+    less = f"penalty {penalty:g}" if penalty else None
+    return record.get("gallery") or record.get("windows") or less or few
 
 
 def _columns(records: Sequence[Record]) -> list[Column]:
