@@ -276,7 +276,9 @@ class EncoderClassifier(ClassifierMixin, EncoderMixin, Augmented, CosineTraining
         proba : ndarray of shape (n_windows, n_classes)
             Softmax of the logits, in the order of `classes_`.
         """
-        return np.asarray(softmax(self._logits(X), axis=1))
+        logits = self._logits(X)
+        with np.errstate(under="ignore"):  # whatever the caller has set
+            return np.asarray(softmax(logits, axis=1))
 
     def decision_function(self, X: WindowsLike) -> Float64Array:
         """Logits of the classes.
