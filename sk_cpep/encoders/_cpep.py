@@ -32,7 +32,12 @@ from ..training import (
 )
 from ._augmented import Augmented
 from ._blocks import blocks_of_encoder
-from ._encoder_protocol import check_importable
+from ._encoder_protocol import (
+    EncoderMixin,
+    Recipe,
+    check_importable,
+    needed_recipe_of,
+)
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._given_encoder import GivenEncoder
@@ -55,7 +60,7 @@ _Init: TypeAlias = Annotated[
 ]
 
 
-class CPEP(Augmented, PairedPoseMixin, CosineTraining):
+class CPEP(EncoderMixin, Augmented, PairedPoseMixin, CosineTraining):
     """Contrastive pose-EMG pre-training.
 
     ``fit(X_emg, P_pose)`` trains a masked autoencoder on each modality, freezes the
@@ -406,6 +411,13 @@ class CPEP(Augmented, PairedPoseMixin, CosineTraining):
     def _build_module(self) -> PoseEMGAlignment:
         emg_encoder, pose_encoder = (recipe() for recipe in self._recipes)
         return PoseEMGAlignment(emg_encoder, pose_encoder, self.config_)
+
+    def _fitted_recipe(self) -> Recipe:
+        return self._recipes[0]
+
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        encoder = MAE(50) if self.emg_encoder is None else self.emg_encoder
+        return needed_recipe_of(encoder, n_channels, n_times)
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows.

@@ -25,7 +25,7 @@ from ..training import (
 )
 from ._augmented import Augmented
 from ._blocks import blocks_of_encoder
-from ._encoder_protocol import EncoderMixin, Recipe, recipe_of
+from ._encoder_protocol import EncoderMixin, Recipe, needed_recipe_of
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._given_encoder import GivenEncoder
@@ -59,8 +59,8 @@ class EncoderClassifier(ClassifierMixin, EncoderMixin, Augmented, CosineTraining
         :class:`~sk_cpep.encoders.WindowEstimator` with ``encoder_recipe``. It is not
         fitted here: of its parameters only those of the network count. A
         FrozenEstimator of a fitted one gives its weights too (a copy of them is
-        trained, the fitted estimator is never changed). None is
-        ``MAE(patch_length=50)``.
+        trained, the fitted estimator is never changed); of a fitted :class:`CPEP`,
+        those of its EMG encoder. None is ``MAE(patch_length=50)``.
 
     init : {"pretrained", "random"}
         Whether training starts from the weights of a fitted encoder. One that is not
@@ -241,11 +241,7 @@ class EncoderClassifier(ClassifierMixin, EncoderMixin, Augmented, CosineTraining
         return self._recipe
 
     def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
-        encoder = self._encoder_or_default()
-        recipe = recipe_of(encoder, n_channels, n_times)
-        if recipe is None:
-            raise ValueError(f"{type(encoder).__name__} has no encoder_recipe.")
-        return recipe
+        return needed_recipe_of(self._encoder_or_default(), n_channels, n_times)
 
     def predict(self, X: WindowsLike) -> AnyArray:
         """Name the class of each window.

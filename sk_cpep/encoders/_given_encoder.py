@@ -11,7 +11,13 @@ from .._content_digest import describe_content
 from .._typing import AnyArray
 from ..nn import Augmentation
 from ..training import new_module
-from ._encoder_protocol import Recipe, copy_of, encoder_of, recipe_of
+from ._encoder_protocol import (
+    Recipe,
+    copy_of,
+    encoder_of,
+    needed_recipe_of,
+    recipe_of,
+)
 from ._persistence import load_weights, weights_digest, weights_of
 from ._windows import Windows, read_windows
 
@@ -87,14 +93,11 @@ class GivenEncoder:
                     estimator._validate_params()
             elif hasattr(estimator, "n_times_in_"):
                 read_windows(estimator, windows, reset=False)
-            self.recipe = recipe_of(estimator, *self.sizes)
+            is_needed = self.init == "random"
+            find_recipe = needed_recipe_of if is_needed else recipe_of
+            self.recipe = find_recipe(estimator, *self.sizes)
             if self.recipe is not None:
                 new_module(self.recipe)
-            elif self.init == "random":
-                raise ValueError(
-                    f"{type(estimator).__name__} has no encoder_recipe, and cannot "
-                    "start from random weights: see sk_cpep.encoders.WindowEstimator."
-                )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.name}: {error}") from error
 

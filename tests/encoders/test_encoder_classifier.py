@@ -327,6 +327,24 @@ def test_a_fitted_encoder_gives_its_weights(windows, small_mae):
         assert_array_equal(value, before[name])  # a copy was trained
 
 
+def test_an_aligned_encoder_gives_its_weights(windows, small_cpep):
+    X, P, y, _ = windows
+    cpep = small_cpep(embedding="encoder").fit(X, P)
+    frozen = FrozenEstimator(cpep)
+    still = make(frozen, lr=TINY, weight_decay=0.0).fit(X, y)
+    assert_allclose(still.transform(X), cpep.transform(X), atol=1e-6)
+    before = weights_of(cpep.module_)
+    fitted = make(frozen).fit(X, y)
+    assert_array_equal(
+        clone(fitted).fit(X, y).predict_proba(X), fitted.predict_proba(X)
+    )
+    assert np.abs(fitted.transform(X) - cpep.transform(X)).max() > 1e-2
+    for name, value in weights_of(cpep.module_).items():
+        assert_array_equal(value, before[name])
+    new = make(small_cpep(small("MAE", d_model=16)), max_epochs=1).fit(X, y)
+    assert new.transform(X).shape == (20, 16)
+
+
 def test_random_weights(windows, small_mae):
     """Of an encoder that is not fitted, and of a fitted one that is asked not to give."""
     X, _, y, _ = windows
