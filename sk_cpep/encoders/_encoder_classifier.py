@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._callback_support import end_task, fit_task, whole_fit
@@ -274,7 +274,7 @@ class EncoderClassifier(ClassifierMixin, EncoderMixin, Augmented, CosineTraining
         """
         logits = self._logits(X)
         with np.errstate(under="ignore"):  # whatever the caller has set
-            return np.asarray(softmax(logits, axis=1))
+            return np.asarray(softmax(logits))
 
     def decision_function(self, X: WindowsLike) -> Float64Array:
         """Logits of the classes.
