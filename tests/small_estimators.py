@@ -6,7 +6,8 @@ and ``patch_length=1`` take windows of one sample, as scikit-learn's checks have
 
 import sk_cpep
 
-NAMES = ("MAE", "CPEP", "PoseT", "EMG2Pose", "VEMG2Pose", "NeuroPose")
+REGRESSORS = ("PoseT", "EMG2Pose", "VEMG2Pose", "NeuroPose")
+NAMES = ("MAE", "CPEP", "EncoderClassifier", *REGRESSORS)
 TRAINING = dict(
     max_epochs=2, batch_size=8, device="cpu", precision="float32", random_state=0
 )
@@ -31,6 +32,7 @@ NO_CONTEXT = dict(
 SIZES = {
     "MAE": TRANSFORMER | {"n_decoder_layers": 1},
     "CPEP": {},
+    "EncoderClassifier": {},
     "PoseT": TRANSFORMER,
     "EMG2Pose": TDS,
     "VEMG2Pose": TDS,
@@ -44,7 +46,7 @@ SIZES = {
 
 
 def small(name, **parameters):
-    """Make a small estimator; the MAEs of a CPEP get their seeds from it.
+    """Make a small estimator; the MAEs in another one get their seeds from it.
 
     Parameters
     ----------
@@ -61,4 +63,6 @@ def small(name, **parameters):
             if f"{modality}_encoder" not in parameters
         }
         parameters = maes | parameters
+    if name == "EncoderClassifier" and "encoder" not in parameters:
+        parameters["encoder"] = small("MAE", random_state=None)
     return getattr(sk_cpep, name)(**TRAINING | SIZES[name] | parameters)

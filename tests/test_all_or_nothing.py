@@ -35,7 +35,9 @@ class CutOff(Callback):
 
 
 def data_of(name, X=X, P=P):
-    return (X,) if name == "MAE" else (X, P)
+    if name == "MAE":
+        return (X,)
+    return X, Y if name == "EncoderClassifier" else P
 
 
 def held(estimator):
@@ -93,7 +95,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-@pytest.mark.parametrize("name", ["MAE", "CPEP", "PoseT"])
+@pytest.mark.parametrize("name", ["MAE", "CPEP", "EncoderClassifier", "PoseT"])
 def test_failed_fits(name, failure, tmp_path):
     parameters, data, error = with_failure(name, failure, tmp_path)
     estimator = clone(ESTIMATORS[name]).set_params(**parameters)
@@ -107,7 +109,7 @@ def test_failed_fits(name, failure, tmp_path):
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
-@pytest.mark.parametrize("name", ["MAE", "CPEP", "PoseT"])
+@pytest.mark.parametrize("name", ["MAE", "CPEP", "EncoderClassifier", "PoseT"])
 def test_failed_refits(name, failure, tmp_path):
     estimator = clone(ESTIMATORS[name]).fit(*data_of(name))
     expected, score = estimator.transform(X), estimator.score(*data_of(name))
@@ -136,6 +138,7 @@ def test_sizes_of_the_pickle_are_those_of_the_weights(name):
     names = list(estimator.get_feature_names_out())
     other = {"n_layers": 2, "d_model": 16, "widths": (4, 8, 16), "d_hidden": 16}
     known = estimator.get_params()
+    other |= {f"encoder__{name}": value for name, value in other.items()}
     other = {k: value for k, value in other.items() if k in known}
     estimator.set_params(**other, callbacks=[CutOff(KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):

@@ -26,6 +26,7 @@ from sk_cpep import (
     AmplitudeFeatures,
     BandpassNotch,
     EMG2Pose,
+    EncoderClassifier,
     Envelope,
     InstanceNorm,
     ModuleEncoder,
@@ -71,6 +72,13 @@ def cpep(patch_length=1):
     return fast("CPEP", emg_encoder=encoders[0], pose_encoder=encoders[1])
 
 
+def classifier(patch_length=1, **parameters):
+    """One that learns in a few epochs, since scikit-learn looks at what it names."""
+    encoder = mae(patch_length, random_state=None)
+    learns = dict(lr=3e-2, max_epochs=12, batch_size=32)
+    return fast("EncoderClassifier", encoder=encoder, **learns | parameters)
+
+
 def rollout(name, **parameters):
     # A window of one sample has room for no context. Batches as large as the checks'
     # data: convolutions round by the number of windows beside, by more than they allow.
@@ -99,6 +107,7 @@ FLAT = [
     cpep(),
     own(),
     own(objective=own_networks.Rebuild),
+    classifier(),
     fast("PoseT", patch_length=1),
     rollout("EMG2Pose", **NO_CONTEXT),
     rollout("VEMG2Pose", **NO_CONTEXT),
@@ -111,6 +120,7 @@ WINDOWS = [
     mae(8),
     cpep(8),
     own(objective=own_networks.Rebuild),
+    classifier(8, max_epochs=2, batch_size=16),
     fast("PoseT", patch_length=8),
     rollout("EMG2Pose"),
     rollout("VEMG2Pose"),
@@ -179,9 +189,10 @@ class Case:
         self.y = None
         if isinstance(estimator, NEEDS_POSE):
             self.y = rng.normal(size=(12, 3, 10)).astype(np.float32)
-        if isinstance(estimator, ZeroShotClassifier):
+        if isinstance(estimator, (EncoderClassifier, ZeroShotClassifier)):
             self.y = np.arange(12) % 3
-        self.learns = isinstance(estimator, (MAE, ModuleEncoder, *NEEDS_POSE))
+        learns = (MAE, ModuleEncoder, EncoderClassifier, *NEEDS_POSE)
+        self.learns = isinstance(estimator, learns)
 
     def fit(self, X=None, y=None):
         X = self.X if X is None else X
@@ -366,6 +377,9 @@ def check_one_sample(case):
     y = None if case.y is None else case.y[:1]
     if isinstance(case.estimator, (CPEP, NeuroPose)):
         with pytest.raises(ValueError, match="n_samples=1"):
+            case.fit(case.X[:1], y)
+    elif isinstance(case.estimator, EncoderClassifier):
+        with pytest.raises(ValueError, match="only one class: 0"):
             case.fit(case.X[:1], y)
     else:
         case.fit(case.X[:1], y)

@@ -27,6 +27,7 @@ from sk_cpep import (
     CPEP,
     MAE,
     BandpassNotch,
+    EncoderClassifier,
     InstanceNorm,
     PoseT,
     Windower,
@@ -79,6 +80,9 @@ shares = classifier.predict_proba(X)
 again: CPEP = pickle.loads(pickle.dumps(cpep))
 regressor = PoseT(50, max_epochs=1).fit(X, P)
 predicted: NDArray[np.float32] = regressor.predict(X)
+supervised = EncoderClassifier(FrozenEstimator(mae), class_weight="balanced")
+assert_type(supervised.fit(X, y, groups=users), EncoderClassifier)
+probabilities: NDArray[np.float64] = supervised.predict_proba(X)
 
 people = load_ninapro_db1(Path("folder"), [1, 2], refined=True)
 report = pack_emg2pose("corpus", "pack", filter=BandpassNotch(), n_jobs=2)
@@ -109,7 +113,8 @@ shape: tuple[int, ...] = own[1:].shape
 """
 # Lines with a reason are to be refused for it.
 WRONG = """
-from sk_cpep import CPEP, MAE, InstanceNorm, Windower, ZeroShotClassifier, make_windows
+from sk_cpep import CPEP, MAE, EncoderClassifier, InstanceNorm, Windower, make_windows
+from sk_cpep import ZeroShotClassifier
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 
 MAE(patch_length="x")  # arg-type
@@ -122,6 +127,7 @@ MAE().fit()  # call-arg
 CPEP(temperature="warm")  # arg-type
 CPEP(train_emg="yes")  # arg-type
 CPEP().fit([[[0.0]]])  # call-arg
+EncoderClassifier(init="frozen")  # arg-type
 Windower("400")  # arg-type
 Windower(400, strides=100)  # call-arg
 InstanceNorm(over="time")  # arg-type

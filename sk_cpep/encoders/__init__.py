@@ -1,7 +1,8 @@
-"""The method's estimators, and the supervised pose regressors beside them."""
+"""The method's estimators, and the supervised ones beside them."""
 
 from ._cpep import CPEP
 from ._emg2pose import EMG2Pose
+from ._encoder_classifier import EncoderClassifier
 from ._encoder_protocol import WindowEstimator
 from ._hand_model import load_hand_model
 from ._mae import MAE
@@ -14,6 +15,7 @@ __all__ = [
     "CPEP",
     "MAE",
     "EMG2Pose",
+    "EncoderClassifier",
     "ModuleEncoder",
     "NeuroPose",
     "PoseT",

@@ -20,7 +20,6 @@ from .._callback_support import (
     propagated,
     whole_fit,
 )
-from .._content_digest import describe_content
 from .._typing import AnyArray, Float32Array, WindowsLike
 from ..nn import AlignmentConfig, Augmentation, PoseEMGAlignment, WindowEncoder
 from ..nn._losses import PairLoss, make_criterion
@@ -31,17 +30,21 @@ from ..training import (
     new_module,
     seeded,
 )
+from ._augmented import Augmented
 from ._blocks import blocks_of_encoder
-from ._encoder_protocol import check_importable
+from ._encoder_protocol import (
+    EncoderMixin,
+    Recipe,
+    check_importable,
+    needed_recipe_of,
+)
 from ._epoch_hook import epoch_hook
 from ._fit_run import FitRun
 from ._given_encoder import GivenEncoder
 from ._identity import FitIdentity, identify, starting_generator
 from ._mae import MAE
 from ._paired_poses import PairedPoseMixin
-from ._parameters import Amount, Count, Flag, Pooling, Positive, Probability
-from ._persistence import weights_digest
-from ._ring import RingAugmented, read_ring
+from ._parameters import Flag, Pooling, Positive
 from ._scores import mean_over_windows
 from ._trained_estimator import CosineTraining
 from ._training_plan import training_plan
@@ -57,7 +60,7 @@ _Init: TypeAlias = Annotated[
 ]
 
 
-class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
+class CPEP(EncoderMixin, Augmented, PairedPoseMixin, CosineTraining):
     """Contrastive pose-EMG pre-training.
 
     ``fit(X_emg, P_pose)`` trains a masked autoencoder on each modality, freezes the
@@ -111,26 +114,9 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         Whether alignment trains the pose encoder too.
 
     channel_rotation : int
-        While pre-training the EMG encoder and aligning, the ring of electrodes is
-        rolled by up to this many positions either way, at random. 0 for none.
-
-    electrode_shift : float
-        Likewise, the ring is turned by up to this part of the distance of two
-        electrodes either way, at most 1; the signal in between is interpolated
-        linearly, which suits envelopes. 0 is the paper's.
-
-    amplitude_jitter : float
-        While pre-training the EMG encoder and aligning, each channel is multiplied by
-        ``exp(amplitude_jitter * normal)``. 0 is the paper's.
-
-    time_shift : int
-        Likewise, windows are moved by up to this many samples. 0 is the paper's.
-
-    noise : float
-        Likewise, SD of white noise added to every sample. 0 is the paper's.
-
-    channel_dropout : float
-        Likewise, probability with which a channel is silenced. 0 is the paper's.
+        While training, that is while pre-training the EMG encoder and aligning, the
+        ring of electrodes is rolled by up to this many positions either way, at random.
+        0 for none.
 
     duplicate_threshold : float
         Poses of the batch whose cosine similarity with a window's own pose is above
@@ -234,11 +220,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     pose_init: _Init = "pretrained"
     train_emg: Flag = True
     train_pose: Flag = False
-    electrode_shift: Annotated[float, Interval(Real, 0, 1, closed="both")] = 0.0
-    amplitude_jitter: Amount = 0.0
-    time_shift: Count = 0
-    noise: Amount = 0.0
-    channel_dropout: Probability = 0.0
     duplicate_threshold: (
         Annotated[float, Interval(Real, -1, 1, closed="both")] | None
     ) = None
@@ -338,17 +319,6 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
         check_importable("loss", self.loss)
         make_criterion(self.loss, self.duplicate_threshold, self.target_temperature)
 
-    def _augmentation(self) -> Augmentation:
-        return Augmentation(
-            channel_rotation=self.channel_rotation,
-            ring=read_ring(self.ring_channels, self.n_channels_in_),
-            electrode_shift=self.electrode_shift,
-            amplitude_jitter=self.amplitude_jitter,
-            time_shift=self.time_shift,
-            noise=self.noise,
-            channel_dropout=self.channel_dropout,
-        )
-
     def _pretrain(
         self,
         task: Any,
@@ -370,13 +340,9 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
 
     def _starting_points(self, given: Sequence[GivenEncoder]) -> dict[str, Any]:
         """What the alignment begins with, for its identity."""
-        facts = {}
+        facts: dict[str, Any] = {}
         for encoder in given:
-            name, estimator = encoder.name, encoder.estimator
-            facts[f"{name}_weights"] = weights_digest(getattr(self.module_, name))
-            facts[f"{name}_recipe"] = describe_content(encoder.recipe)
-            if encoder.init == "pretrained" and hasattr(estimator, "fit_identity_"):
-                facts[f"{name}_identity"] = estimator.fit_identity_.facts
+            facts |= encoder.starting_facts(getattr(self.module_, encoder.name))
         return facts
 
     def _start_alignment(
@@ -445,6 +411,13 @@ class CPEP(RingAugmented, PairedPoseMixin, CosineTraining):
     def _build_module(self) -> PoseEMGAlignment:
         emg_encoder, pose_encoder = (recipe() for recipe in self._recipes)
         return PoseEMGAlignment(emg_encoder, pose_encoder, self.config_)
+
+    def _fitted_recipe(self) -> Recipe:
+        return self._recipes[0]
+
+    def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
+        encoder = MAE(50) if self.emg_encoder is None else self.emg_encoder
+        return needed_recipe_of(encoder, n_channels, n_times)
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed EMG windows.

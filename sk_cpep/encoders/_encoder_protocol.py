@@ -135,6 +135,17 @@ def recipe_of(estimator: Any, n_channels: int, n_times: int) -> Recipe | None:
     return None
 
 
+def needed_recipe_of(estimator: Any, n_channels: int, n_times: int) -> Recipe:
+    """The same where there has to be one: a ValueError if nobody says it."""
+    recipe = recipe_of(estimator, n_channels, n_times)
+    if recipe is None:
+        raise ValueError(
+            f"{type(estimator).__name__} has no encoder_recipe, and cannot start from "
+            "random weights: see sk_cpep.encoders.WindowEstimator."
+        )
+    return recipe
+
+
 def copy_of(encoder: WindowEncoder) -> Recipe:
     """A recipe for an encoder that nobody says how to make: its copy."""
     return partial(deepcopy, encoder)

@@ -1,4 +1,4 @@
-"""An encoder as :class:`CPEP` was given it: what is trained of it, and from where."""
+"""An encoder as an estimator was given it: what is trained of it, and from where."""
 
 from typing import Any
 
@@ -7,20 +7,27 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch import nn
 
+from .._content_digest import describe_content
 from .._typing import AnyArray
 from ..nn import Augmentation
 from ..training import new_module
-from ._encoder_protocol import Recipe, copy_of, encoder_of, recipe_of
-from ._persistence import load_weights, weights_of
+from ._encoder_protocol import (
+    Recipe,
+    copy_of,
+    encoder_of,
+    needed_recipe_of,
+    recipe_of,
+)
+from ._persistence import load_weights, weights_digest, weights_of
 from ._windows import Windows, read_windows
 
 
 class GivenEncoder:
-    """The encoder of one modality.
+    """An encoder that is a parameter of an estimator.
 
     Parameters
     ----------
-    name : {"emg_encoder", "pose_encoder"}
+    name : {"emg_encoder", "pose_encoder", "encoder"}
         Of the parameter.
 
     encoder : WindowEstimator, or FrozenEstimator of a fitted one
@@ -86,14 +93,11 @@ class GivenEncoder:
                     estimator._validate_params()
             elif hasattr(estimator, "n_times_in_"):
                 read_windows(estimator, windows, reset=False)
-            self.recipe = recipe_of(estimator, *self.sizes)
+            is_needed = self.init == "random"
+            find_recipe = needed_recipe_of if is_needed else recipe_of
+            self.recipe = find_recipe(estimator, *self.sizes)
             if self.recipe is not None:
                 new_module(self.recipe)
-            elif self.init == "random":
-                raise ValueError(
-                    f"{type(estimator).__name__} has no encoder_recipe, and cannot "
-                    "start from random weights: see sk_cpep.encoders.WindowEstimator."
-                )
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.name}: {error}") from error
 
@@ -125,3 +129,13 @@ class GivenEncoder:
         if self.init == "pretrained":
             fitted: Any = encoder_of(self.estimator, *self.sizes)
             load_weights(encoder, weights_of(fitted))
+
+    def starting_facts(self, encoder: nn.Module) -> dict[str, Any]:
+        """What training begins with, for its identity; of an encoder that was started."""
+        facts = {
+            f"{self.name}_weights": weights_digest(encoder),
+            f"{self.name}_recipe": describe_content(self.recipe),
+        }
+        if self.init == "pretrained" and hasattr(self.estimator, "fit_identity_"):
+            facts[f"{self.name}_identity"] = self.estimator.fit_identity_.facts
+        return facts

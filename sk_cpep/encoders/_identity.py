@@ -44,6 +44,7 @@ INFLUENCE = {
         "block_channels", "n_blocks", "d_features", "d_hidden", "rollout_sfreq",
         "output_scale", "time_pools", "electrode_pools", "electrode_upsampling",
         "widths", "n_residual_blocks", "position_seconds", "n_lstm_layers", "kernel_size",
+        "init", "label_smoothing", "class_weight",
     ), VALUE),
     **dict.fromkeys(("device", "precision"), RESOLVED),
     **dict.fromkeys((
@@ -52,8 +53,8 @@ INFLUENCE = {
     ), CONTENT),
     # Encoders count by their weights, a pose_transformer by the poses that it gives.
     **dict.fromkeys((
-        "embedding", "emg_encoder", "pose_encoder", "pose_transformer", "run_dir",
-        "verbose",
+        "embedding", "emg_encoder", "pose_encoder", "encoder", "pose_transformer",
+        "run_dir", "verbose",
     ), NOTHING),
 }
 # fmt: on

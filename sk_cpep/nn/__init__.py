@@ -28,6 +28,7 @@ from ._pose_transformer import PoseTransformer, PoseTransformerConfig
 from ._rollout import PoseRollout, RolloutConfig
 from ._tds import TDSConfig, TDSFeaturizer, tds_sizes
 from ._tokenizers import ConvTokenizer
+from ._window_classifier import WindowClassifier, WindowClassifierConfig
 from ._window_encoder import NetworkEncoder, WindowEncoder, make_encoder
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "SigLIP",
     "TDSConfig",
     "TDSFeaturizer",
+    "WindowClassifier",
+    "WindowClassifierConfig",
     "WindowEncoder",
     "fingertip_distance",
     "info_nce",

@@ -89,6 +89,11 @@ class PoseEMGAlignment(nn.Module):
         )
 
     @property
+    def encoder(self) -> WindowEncoder:
+        """The encoder of the windows that are embedded later on: that of the EMG."""
+        return self.emg_encoder
+
+    @property
     def scale(self) -> Tensor:
         """``1 / tau``, at most 100 where it is learned."""
         scale = self.log_scale.exp()

@@ -24,7 +24,13 @@ from ._graph import GraphedStep
 from ._launch import resolve_processes
 from ._mapping import map_batches
 from ._new_module import new_module
-from ._objectives import Alignment, Objective, PoseRegression, Reconstruction
+from ._objectives import (
+    Alignment,
+    Classification,
+    Objective,
+    PoseRegression,
+    Reconstruction,
+)
 from ._own_state import own_state
 from ._plan import TrainingPlan
 from ._rows import check_magnitude, fetch_rows, is_in_memory
@@ -42,6 +48,7 @@ __all__ = [
     "Alignment",
     "BatchIterator",
     "Checkpoint",
+    "Classification",
     "DamagedFile",
     "EpochHook",
     "GraphedStep",

@@ -9,8 +9,9 @@ from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ..nn import Augmentation, MaskedAutoencoder, PoseEMGAlignment
+from ..nn import Augmentation, MaskedAutoencoder, PoseEMGAlignment, WindowClassifier
 from ..nn._losses import Gather
 
 Generator: TypeAlias = torch.Generator | None
@@ -220,3 +221,48 @@ class PoseRegression(Objective):
             initial_pose = p[:, :, 0]
             mask = None if mask is None else mask & mask[:, :1]
         return self.loss(self.network(x, initial_pose), p, mask)
+
+
+class Classification(Objective):
+    """Name the classes of (augmented) EMG windows.
+
+    Parameters
+    ----------
+    network : WindowClassifier
+
+    augment : Augmentation, default=None
+        None changes nothing.
+
+    class_weights : float32 tensor of shape (n_classes,), default=None
+        What the loss of a window is multiplied by. None is 1 for all.
+
+    label_smoothing : float, default=0.0
+        Share of the target that all classes have in equal parts.
+    """
+
+    float32_weights: tuple[str, ...] = ("network.head", "class_weights")
+
+    def __init__(
+        self,
+        network: WindowClassifier,
+        augment: Augmentation | None = None,
+        *,
+        class_weights: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(augment)
+        self.network = network
+        self.label_smoothing = label_smoothing
+        self.half_weights: bool = getattr(network.encoder, "half_weights", False)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights)
+
+    def compute(self, x: Tensor, y: Tensor) -> Tensor:
+        """Loss of a batch of EMG (B, C, T) and the numbers of its classes (B,)."""
+        y = y.long()
+        losses = F.cross_entropy(
+            self.network(x), y, reduction="none", label_smoothing=self.label_smoothing
+        )
+        if self.class_weights is not None:
+            losses = self.class_weights[y] * losses
+        return losses.mean()

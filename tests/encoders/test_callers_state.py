@@ -9,7 +9,8 @@ import pytest
 import sklearn
 import torch
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
+from small_estimators import small
 
 from sk_cpep import PoseT, ZeroShotClassifier
 from sk_cpep.training import _own_state
@@ -70,23 +71,29 @@ STATES = {
 }
 
 
-@pytest.fixture(params=["mae", "cpep", "cpep, augmented", "PoseT"])
+@pytest.fixture(params=["mae", "cpep", "cpep, augmented", "classifier", "PoseT"])
 def estimator(request, small_mae, small_cpep):
     augmented = dict(electrode_shift=0.5, amplitude_jitter=0.1, noise=0.1, time_shift=2)
     return {
         "mae": small_mae(early_stopping=True, validation_fraction=0.3),
         "cpep": small_cpep(center_pose=True),
         "cpep, augmented": small_cpep(channel_dropout=0.2, **augmented),
+        "classifier": small("EncoderClassifier", lr=1.0, max_epochs=5),
         "PoseT": PoseT(
             5, d_model=8, n_layers=1, n_heads=2, precision="float32", **TRAINING
         ),
     }[request.param]
 
 
+def data_of(estimator, windows):
+    X, P, labels, _ = windows
+    return X, labels if is_classifier(estimator) else P
+
+
 def results(fitted, X, P):
     """All that a fitted estimator gives."""
     found = [fitted.transform(X), fitted.score(X, P)]
-    for name in ("transform_pose", "predict"):
+    for name in ("transform_pose", "predict", "predict_proba"):
         if hasattr(fitted, name):
             found.append(getattr(fitted, name)(P if name == "transform_pose" else X))
     if hasattr(fitted, "reconstruct"):
@@ -101,7 +108,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_fit_and_its_results(windows, estimator, state):
-    X, P = windows[:2]
+    X, P = data_of(estimator, windows)
     expected = results(clone(estimator).fit(X, P), X, P)
     with STATES[state]():
         fitted = clone(estimator).fit(X, P)
@@ -112,7 +119,7 @@ def test_a_fit_and_its_results(windows, estimator, state):
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_pickle(windows, estimator, state):
-    X, P = windows[:2]
+    X, P = data_of(estimator, windows)
     fitted = estimator.fit(X, P)
     saved, expected = pickle.dumps(fitted), results(fitted, X, P)
     with STATES[state]():

@@ -50,8 +50,8 @@ def test_every_parameter_is_documented_once(estimator):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_learned_attribute_is_documented(name, windows):
-    X, P = windows[:2]
-    fitted = small(name).fit(X, P)
+    X, P, labels, _ = windows
+    fitted = small(name).fit(X, labels if name == "EncoderClassifier" else P)
     learned = {key for key in vars(fitted) if key[-1] == "_" and key[0] != "_"}
     documented = {name for name, _ in heads(type(fitted).__doc__, "Attributes")}
     assert learned - documented <= {"config_"}

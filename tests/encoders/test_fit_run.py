@@ -163,6 +163,20 @@ FITS = {
         P,
         USERS,
     ),
+    "EncoderClassifier, groups": (
+        small_estimators.small(
+            "EncoderClassifier",
+            encoder=mae(dropout=0.3),
+            class_weight="balanced",
+            noise=0.1,
+            restart_period=3,
+            max_epochs=4,
+            **STOPS,
+        ),
+        X,
+        np.array(["fist", "ok"])[np.arange(20) % 3 // 2],
+        USERS,
+    ),
     "EMG2Pose, clipped": (
         EMG2Pose(**small_estimators.TDS, **POSES, gradient_clip=0.1),
         X,

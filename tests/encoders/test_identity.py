@@ -23,7 +23,15 @@ from skorch.callbacks import (
     PrintLog,
 )
 
-from sk_cpep import CPEP, MAE, EMG2Pose, NeuroPose, PoseT, VEMG2Pose
+from sk_cpep import (
+    CPEP,
+    MAE,
+    EMG2Pose,
+    EncoderClassifier,
+    NeuroPose,
+    PoseT,
+    VEMG2Pose,
+)
 from sk_cpep.encoders._identity import (
     INFLUENCE,
     callback_facts,
@@ -35,7 +43,7 @@ from sk_cpep.encoders._identity import (
 from sk_cpep.fit import normalised
 from sk_cpep.fit._windows import windows_of_file
 
-ESTIMATORS = [MAE, CPEP, PoseT, EMG2Pose, VEMG2Pose, NeuroPose]
+ESTIMATORS = [MAE, CPEP, EncoderClassifier, PoseT, EMG2Pose, VEMG2Pose, NeuroPose]
 
 
 class Lazy:

@@ -7,7 +7,7 @@ import sklearn
 from lazy_windows import Lazy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier
@@ -25,18 +25,23 @@ from small_estimators import NO_CONTEXT, small
 
 from sk_cpep import CPEP, BandpassNotch, InstanceNorm, ZeroShotClassifier
 
+SCORING = ["MAE", "CPEP", "PoseT", "EMG2Pose"]  # in ways of their own
 
-@pytest.fixture(params=["MAE", "CPEP", "PoseT", "EMG2Pose"])
+
+@pytest.fixture(params=[*SCORING, "EncoderClassifier"])
 def encoder(request, small_mae, small_cpep):
     return {
         "MAE": small_mae,
         "CPEP": small_cpep,
+        "EncoderClassifier": lambda: small("EncoderClassifier"),
         "PoseT": lambda: small("PoseT"),
         "EMG2Pose": lambda: small("EMG2Pose", **NO_CONTEXT),
     }[request.param]()
 
 
 def data_of(encoder, X, P):
+    if is_classifier(encoder):
+        return X, np.array(["fist", "ok", "point", "wave"])[np.arange(len(P)) % 4]
     return (X, P if hasattr(encoder, "pose_transformer") else None)
 
 
@@ -54,6 +59,7 @@ def score_of_each(fitted, X, y):
     return np.array([fitted.score(X[i], None if y is None else y[i]) for i in each])
 
 
+@pytest.mark.parametrize("encoder", SCORING, indirect=True)
 def test_weighted_scores(encoder, windows):
     X, y = data_of(encoder, *windows[:2])
     fitted = encoder.fit(X, y)
@@ -79,6 +85,7 @@ def test_weighted_scores(encoder, windows):
     "weights",
     [np.ones(19), np.ones((20, 1)), -np.ones(20), np.zeros(20), [np.nan] * 20],
 )
+@pytest.mark.parametrize("encoder", SCORING, indirect=True)
 def test_weights_that_are_none(encoder, windows, weights):
     X, y = data_of(encoder, *windows[:2])
     with pytest.raises(ValueError, match="(?i)sample.?weight"):

@@ -5,6 +5,7 @@ import pickle
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
+from small_estimators import small
 
 from sk_cpep import InstanceNorm, PoseT
 
@@ -91,6 +92,15 @@ def test_a_pose_regressor(windows):
     epoch = ("PoseT.fit", "PoseT.epoch")
     assert record.begun == [("PoseT.fit",), epoch, epoch]
     assert record.ended == [epoch, epoch, ("PoseT.fit",)]
+
+
+def test_a_classifier(windows):
+    record = Record()
+    classifier = small("EncoderClassifier").set_callbacks(record)
+    classifier.fit(windows[0], windows[2])
+    epoch = ("EncoderClassifier.fit", "EncoderClassifier.epoch")
+    assert record.begun == [("EncoderClassifier.fit",), epoch, epoch]
+    assert record.ended == [epoch, epoch, ("EncoderClassifier.fit",)]
 
 
 def test_nested_down_to_the_epoch(windows, small_cpep):

@@ -10,13 +10,13 @@ from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import Pipeline
-from small_estimators import NAMES, TRAINING, small
+from small_estimators import REGRESSORS, TRAINING, small
 
 import sk_cpep
 from sk_cpep import EMG2Pose, InstanceNorm, NeuroPose, PoseT, VEMG2Pose, Windower
 from sk_cpep.encoders import load_hand_model
 
-EVERY = pytest.mark.parametrize("name", NAMES[2:])
+EVERY = pytest.mark.parametrize("name", REGRESSORS)
 ROLLOUT = pytest.mark.parametrize("name", ["EMG2Pose", "VEMG2Pose"])
 CONTEXT = 14  # samples, of the small rollouts, whose strides are 1, 1, 2, 2
 

@@ -1,11 +1,14 @@
 """What early stopping sets aside: whole people or recordings, where they are known."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
 from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
+from small_estimators import small
 
 from sk_cpep import InstanceNorm, Windower
 from sk_cpep.datasets import WindowArray
@@ -26,14 +29,16 @@ def small_poset():
     return lambda **parameters: PoseT(5, **options | on_cpu | parameters)
 
 
-@pytest.fixture(params=["MAE", "CPEP", "PoseT"])
+@pytest.fixture(params=["MAE", "CPEP", "EncoderClassifier", "PoseT"])
 def fit(request, windows, small_mae, small_cpep, small_poset):
     """Fit one of the estimators on `windows`, or on others, with early stopping."""
-    make = {"MAE": small_mae, "CPEP": small_cpep, "PoseT": small_poset}[request.param]
+    makers = {"MAE": small_mae, "CPEP": small_cpep, "PoseT": small_poset}
+    make = makers.get(request.param, partial(small, request.param))
 
     def run(*data, parameters=STOPS, **options):
         X, P = data or windows[:2]
-        y = None if request.param == "MAE" else P
+        others = {"MAE": None, "EncoderClassifier": np.arange(len(P)) % 2}
+        y = others.get(request.param, P)
         return make(**parameters).fit(X, y, **options)
 
     return run

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from small_estimators import small
 
 from sk_cpep.training import resolve_device, resolve_precision
 
@@ -72,6 +73,29 @@ def test_regressors_as_on_the_cpu(pairs, make_regressor, losses, name, precision
     assert_allclose(losses(there), losses(here), rtol=rtol)
     found, expected = there.predict(X), here.predict(X)
     assert found.shape == P.shape and np.isfinite(found).all()
+    error = np.sqrt(((found - expected) ** 2).mean())
+    assert error < (0.05 if precision == "float32" else 0.15) * expected.std() + 1e-3
+
+
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_classifiers_as_on_the_cpu(pairs, make_mae, losses, precision, compile):
+    """Of more classes than bfloat16 tells apart as numbers."""
+    if compile:
+        pytest.importorskip("triton", reason="needs triton, with which torch compiles")
+    X = np.tile(pairs[0], (6, 1, 1))
+    y = np.arange(576) % 288
+    options = dict(channel_rotation=0, class_weight="balanced", lr=1e-3, max_epochs=3)
+    here, there = (
+        small("EncoderClassifier", encoder=make_mae(), **options | parameters).fit(X, y)
+        for parameters in (
+            dict(device="cpu"),
+            dict(device="cuda", precision=precision, compile=compile),
+        )
+    )
+    assert_allclose(losses(there), losses(here), rtol=TOLERANCE[precision])
+    found, expected = there.decision_function(X), here.decision_function(X)
+    assert np.isfinite(found).all()
     error = np.sqrt(((found - expected) ** 2).mean())
     assert error < (0.05 if precision == "float32" else 0.15) * expected.std() + 1e-3
 

@@ -24,7 +24,7 @@ from skorch.callbacks import Callback
 from small_objectives import SIZES, make_autoencoder, make_encoders, make_windows
 from torch import nn
 
-from sk_cpep import CPEP, MAE, ModuleEncoder, NeuroPose, PoseT
+from sk_cpep import CPEP, MAE, EncoderClassifier, ModuleEncoder, NeuroPose, PoseT
 from sk_cpep.nn import AlignmentConfig, Augmentation, PoseEMGAlignment
 from sk_cpep.training import (
     Alignment,
@@ -195,6 +195,22 @@ def pose_regressor(processes=None):
         random_state=0,
     )
     return fitted(model.fit(*data(), groups()))
+
+
+def classifier(processes=None):
+    training = {k: v for k, v in TINY.items() if k not in SIZES}
+    model = EncoderClassifier(
+        MAE(**TINY),
+        **training,
+        channel_rotation=0,
+        class_weight={0: 1.0, 1: 5.0},
+        max_epochs=3,
+        early_stopping=True,
+        validation_fraction=0.3,
+        random_state=0,
+    )
+    X = data()[0]
+    return fitted(model.fit(X, np.arange(len(X)) % 3 // 2, groups()))
 
 
 def batch_norm(processes=None):
@@ -393,6 +409,7 @@ JOBS = {
             cpep_whole,
             own_parts,
             pose_regressor,
+            classifier,
             batch_norm,
             dropout,
             resumed,

@@ -120,7 +120,8 @@ def test_masks_differ_by_process(results):
 
 @needs_gloo
 @pytest.mark.parametrize(
-    "name", ["cpep_without_pretraining", "own_parts", "pose_regressor"]
+    "name",
+    ["cpep_without_pretraining", "own_parts", "pose_regressor", "classifier"],
 )
 def test_estimators_equal_one_process(results, name):
     assert_same(results[name])

@@ -14,6 +14,7 @@ import skorch.callbacks.logging
 import torch
 from numpy.testing import assert_array_equal
 from skorch.callbacks import Callback, EarlyStopping
+from small_estimators import small
 
 from sk_cpep import CPEP, MAE
 from sk_cpep.encoders import PoseT
@@ -232,6 +233,10 @@ FITS = {
     "MAE": (mae(**STOPS), (X,)),
     "CPEP": (CPEP(mae(), mae(patch_length=5), **TRAINING, **STOPS), (X, P)),
     "CPEP, an encoder": (CPEP(mae(), mae(patch_length=5, **STOPS), **TRAINING), (X, P)),
+    "EncoderClassifier": (
+        small("EncoderClassifier", encoder=mae(), **STOPS),
+        (X, np.arange(len(X)) % 2),
+    ),
     "PoseT": (PoseT(10, **NETWORK, **TRAINING, **STOPS), (X, P)),
 }
 
