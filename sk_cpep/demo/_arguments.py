@@ -19,6 +19,12 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         help="people held out (default: everyone once, in folds of people)",
     )
     parser.add_argument(
+        "--baseline",
+        type=float,
+        metavar="SECONDS",
+        help="a control: take a running mean over so long off the envelope",
+    )
+    parser.add_argument(
         "--out",
         metavar="DIR",
         default="demo_results",

@@ -5,23 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from .._file_identity import is_same
 from .._typing import PathLike
 from .._version import __version__
 from ..datasets import load_ninapro_db1, make_gesture_recordings
-from ..evaluation import (
-    GestureFold,
-    cut_gesture_windows,
-    fold_users,
-    merge_records,
-    split_gestures,
-)
+from ..evaluation import GestureFold, fold_users, merge_records
 from ._config import NINAPRO, SIMULATED
-from ._report import format_table, save_pictures, save_records, set_aside
-from ._run import choose_test_users, run_demo
+from ._report import format_report, save_pictures, save_records, set_aside
+from ._run import choose_test_users, cut_demo_windows, run_demo, split_demo_windows
 
 
 def run_demo_command(args: Namespace) -> int:
@@ -46,18 +40,20 @@ def run_demo_command(args: Namespace) -> int:
         config = NINAPRO
         say(f"Reading {args.data} ...")
         recordings = load_ninapro_db1(args.data)
+    if args.baseline is not None:
+        config = replace(config, baseline=args.baseline)
     if args.test_subjects is None and config.n_folds > 1:
         chosen = fold_users(recordings.users, config.n_folds)
     else:
         chosen = [args.test_subjects]
     folds = [choose_test_users(recordings.users, config, users) for users in chosen]
-    windows = cut_gesture_windows(recordings, **config.windowing)
+    windows = cut_demo_windows(recordings, config)
     out = make_folder(args.out)
     runs = []
     for number, users in enumerate(folds, start=1):
         if len(folds) > 1:
             say(f"\nFold {number} of {len(folds)}")
-        data = split_gestures(*windows, users, config.unseen)
+        data = split_demo_windows(windows, users, config.unseen)
         say(describe(data))
         result = run_demo(
             data,
@@ -75,7 +71,7 @@ def run_demo_command(args: Namespace) -> int:
     if moved_to is not None:
         say(f"Earlier results are now in {moved_to}.")
     files = save_records(result.records, out, settings)
-    print(format_table(result.records))
+    print(format_report(result.records))
     say("\nDrawing ...")
     try:
         files += save_pictures(data, result, recordings, out)

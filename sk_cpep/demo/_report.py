@@ -12,33 +12,160 @@ import numpy as np
 from .. import evaluation
 from .._typing import PathLike, Record
 from ..evaluation import GestureFold
+from ._run import CPEP_ROW, EVERY, REST
 
 if TYPE_CHECKING:
     from ._run import DemoResult
 
 _GESTURE_SETS = ("in_distribution", "unseen")
-_COLUMNS = [
-    (protocol, gestures)
-    for protocol in ("linear_probe", "zero_shot")
-    for gestures in _GESTURE_SETS
+_HOW_MANY = {"no": ("zero_shot", None), "one person's": ("linear_probe", 1)}
+_HOW_MANY["all"] = ("linear_probe", None)
+_COLUMNS = [(p, g, n) for p, n in _HOW_MANY.values() for g in _GESTURE_SETS]
+_TITLES = [
+    f"{labels} labels, {gestures}"
+    for labels in _HOW_MANY
+    for gestures in ("in distribution", "unseen")
 ]
+_GALLERY_OF_ALL = [
+    ("generalised_zero_shot", g) for g in (*_GESTURE_SETS, "harmonic_mean")
+]
+_OWN_REPETITION: list[Any] = [("own_repetition", g) for g in _GESTURE_SETS]
 
 
-def format_table(records: Sequence[Record]) -> str:
-    """The results as a Markdown table: mean ± SD over people held out.
+def format_report(records: Sequence[Record]) -> str:
+    """All tables of a run, each with what it is about.
 
     Parameters
     ----------
     records : list of dict
-        As of :func:`~sk_cpep.evaluation.linear_probe`.
+
+    Returns
+    -------
+    report : str
+        Markdown.
+    """
+    parts = [format_table(records)]
+    main = [r for r in in_main_columns(records) if r["method"] != "Amplitude"]
+    if any(r["method"] == CPEP_ROW for r in main):
+        parts += [
+            f"{CPEP_ROW} less the others, person by person (mean, 95 % interval):",
+            evaluation.format_differences(
+                main, CPEP_ROW, columns=_COLUMNS, titles=_TITLES, digits=2
+            ),
+        ]
+    parts += [format_new_gestures(records), format_controls(records)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def format_table(records: Sequence[Record]) -> str:
+    """The results by labels as a Markdown table: mean ± SD over people held out.
+
+    Parameters
+    ----------
+    records : list of dict
+        As of :func:`~sk_cpep.evaluation.evaluate_methods`.
 
     Returns
     -------
     table : str
     """
     return evaluation.format_markdown(
-        records, columns=_COLUMNS, spread="sd", digits=2, chance="row", caption=False
+        in_main_columns(records),
+        columns=_COLUMNS,
+        titles=_TITLES,
+        spread="sd",
+        digits=2,
+        chance="row",
+        caption=False,
     )
+
+
+def in_main_columns(records: Sequence[Record]) -> list[Record]:
+    """Records of movements; what is supervised stands where all labels are."""
+    return [
+        r | {"protocol": "linear_probe"} if r["protocol"] == "supervised" else r
+        for r in records
+        if "windows" not in r
+    ]
+
+
+def format_new_gestures(records: Sequence[Record]) -> str:
+    """New gestures among seen ones: by their poses, or by one repetition of one's own.
+
+    Parameters
+    ----------
+    records : list of dict
+
+    Returns
+    -------
+    tables : str
+        Empty where neither was evaluated.
+    """
+    penalties = sorted(
+        {
+            r["settings"]["seen_penalty"]
+            for r in records
+            if r["protocol"] == "generalised_zero_shot"
+            and r["settings"]["seen_penalty"]
+        }
+    )
+    columns: list[Any] = [(*column, None) for column in _GALLERY_OF_ALL]
+    titles = ["seen", "new", "harmonic mean"]
+    for penalty in penalties:
+        columns += [(*column, f"penalty {penalty:g}") for column in _GALLERY_OF_ALL]
+        titles += [f"{title}, penalty {penalty:g}" for title in titles[:3]]
+    tables = {
+        "All gestures in one gallery, named by poses alone (zero-shot); a penalty is "
+        "taken off the seen ones:": (columns, titles),
+        "All gestures told apart after one labelled repetition of the person's own:": (
+            _OWN_REPETITION,
+            ["seen", "new"],
+        ),
+    }
+    parts = []
+    for text, (wanted, heads) in tables.items():
+        chosen = [r for r in records if r["protocol"] == wanted[0][0]]
+        if chosen:
+            table = evaluation.format_markdown(
+                chosen,
+                columns=wanted,
+                titles=heads,
+                spread="sd",
+                digits=2,
+                chance="row",
+                caption=False,
+            )
+            parts += [text, table]
+    return "\n\n".join(parts)
+
+
+def format_controls(records: Sequence[Record]) -> str:
+    """What is reached where nobody moves, and on every window of the sessions.
+
+    Parameters
+    ----------
+    records : list of dict
+
+    Returns
+    -------
+    tables : str
+        Empty where neither was evaluated.
+    """
+    about = {
+        REST: "A control: the gesture that comes, named from the rest before it. What is "
+        "above chance is not read off movements:",
+        EVERY: "Every window of the sessions with the label of most of it, rest a class "
+        "of its own:",
+    }
+    parts = []
+    for windows, text in about.items():
+        chosen = [r for r in records if r.get("windows") == windows]
+        if chosen:
+            table = evaluation.format_markdown(
+                chosen, spread="sd", digits=2, chance="row", caption=False
+            )
+            parts += [text, table.replace(f", {windows}", "")]
+    return "\n\n".join(parts)
 
 
 def save_records(
@@ -163,6 +290,8 @@ def draw_confusion(data: GestureFold, result: DemoResult, recordings: Any) -> An
             r
             for r in result.records
             if (r["protocol"], r["gestures"]) == ("zero_shot", name)
+            and r["method"] == CPEP_ROW
+            and "windows" not in r
         )
         counts = np.array(record["confusion"], dtype=float)
         ConfusionMatrixDisplay(
@@ -197,8 +326,17 @@ def draw_results(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
     """Bars of the table, a point for each person."""
     from ..plotting import ResultsDisplay
 
-    return ResultsDisplay.from_records(result.records).figure_
+    plain = [
+        r
+        for r in in_main_columns(result.records)
+        if (r["protocol"], r["gestures"], r["n_people"])
+        in {(p, g, n) for p, n in PLAIN for g in _GESTURE_SETS}
+    ]
+    return ResultsDisplay.from_records(plain, panels=True).figure_
 
+
+# Protocols, with how many labelled people, that the bars show.
+PLAIN = (("zero_shot", 0), ("linear_probe", "all"))
 
 PICTURES = {
     "training.png": draw_training,

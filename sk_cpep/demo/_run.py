@@ -11,14 +11,18 @@ from sklearn.frozen import FrozenEstimator
 
 from .._ids import read_comparable, read_ids
 from .._typing import AnyArray
-from ..encoders import CPEP, MAE
+from ..encoders import CPEP, MAE, EncoderClassifier
 from ..evaluation import (
     GestureFold,
     GestureWindows,
     Method,
     cut_gesture_windows,
+    cut_rest_windows,
+    cut_session_windows,
     evaluate_methods,
     fit_estimators,
+    linear_classifiers,
+    own_repetition,
     split_gestures,
 )
 from ..zero_shot import ZeroShotClassifier
@@ -29,6 +33,12 @@ EMG_MAE, POSE_MAE, ALIGNED = (
     "2/4 Pre-training the pose encoder: rebuild hidden patches",
     "3/4 Aligning EMG with pose",
 )
+
+
+# Windows that are evaluated beside those of movements.
+REST, EVERY = "rest before", "every window"
+
+CPEP_ROW, BINS_ROW = "CPEP", "Amplitude in ten bins"
 
 
 @dataclass
@@ -55,6 +65,69 @@ class DemoResult:
     zero_shot: dict[str, ZeroShotClassifier]
 
 
+@dataclass
+class DemoWindows:
+    """All windows of all people.
+
+    Parameters
+    ----------
+    pretraining, named : GestureWindows
+        As of :func:`~sk_cpep.evaluation.cut_gesture_windows`.
+
+    controls : dict of GestureWindows
+        Every window of the sessions, and the rest before each movement, where there is
+        so much rest.
+    """
+
+    pretraining: GestureWindows
+    named: GestureWindows
+    controls: dict[str, GestureWindows]
+
+
+def cut_demo_windows(recordings: Any, config: DemoConfig) -> DemoWindows:
+    """Cut recordings into the windows of every stage.
+
+    Parameters
+    ----------
+    recordings : Bunch
+        As of :func:`~sk_cpep.datasets.make_gesture_recordings`.
+
+    config : DemoConfig
+    """
+    controls = {}
+    if config.rest_control:
+        controls[REST] = cut_rest_windows(recordings, **config.signals)
+    stride = config.session_stride
+    controls[EVERY] = cut_session_windows(recordings, stride=stride, **config.signals)
+    return DemoWindows(*cut_gesture_windows(recordings, **config.windowing), controls)
+
+
+def split_demo_windows(
+    windows: DemoWindows, held_out: Any, unseen: tuple[str, ...]
+) -> GestureFold:
+    """The windows of each stage, some people held out.
+
+    Parameters
+    ----------
+    windows : DemoWindows
+
+    held_out : sequence of ids
+
+    unseen : tuple of str
+
+    Returns
+    -------
+    fold : GestureFold
+        ``controls`` has the rest before movements, and every window.
+    """
+    pretraining = windows.pretraining
+    fold = split_gestures(pretraining, windows.named, held_out, unseen)
+    for name, control in windows.controls.items():
+        kept = unseen if name == REST else ()
+        fold.controls[name] = split_gestures(pretraining, control, held_out, kept)
+    return fold
+
+
 def make_demo_data(
     recordings: Any, config: DemoConfig, test_users: Any = None
 ) -> GestureFold:
@@ -72,8 +145,8 @@ def make_demo_data(
         people where they are few.
     """
     held_out = choose_test_users(recordings.users, config, test_users)
-    windows = cut_gesture_windows(recordings, **config.windowing)
-    return split_gestures(*windows, held_out, config.unseen)
+    windows = cut_demo_windows(recordings, config)
+    return split_demo_windows(windows, held_out, config.unseen)
 
 
 def choose_test_users(users: Any, config: DemoConfig, test_users: Any) -> AnyArray:
@@ -129,13 +202,20 @@ def run_demo(
     estimators = demo_estimators(config, common)
     fitted = fit_estimators(estimators, data.pretrain, say=say)
     say("4/4 Naming the gestures of people held out")
+    methods = demo_methods(config, common)
     records = evaluate_methods(
         data,
         fitted,
-        demo_methods(config.probe_embedding),
-        C=config.probe_C,
+        methods,
         n_neighbors=config.n_neighbors,
+        n_people=config.n_people,
+        n_draws=config.n_draws,
+        classifiers=linear_classifiers(),
+        seen_penalties=sorted({0.0, config.seen_penalty}),
+        random_state=random_state,
     )
+    records += evaluate_own_repetition(data, fitted, methods)
+    records += evaluate_controls(data, fitted, methods, config)
     galleries = {
         gestures: ZeroShotClassifier(fitted[ALIGNED], config.n_neighbors).fit(
             train.P, train.y
@@ -162,28 +242,39 @@ def demo_estimators(config: DemoConfig, common: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def demo_methods(probe_embedding: str) -> dict[str, Method]:
-    """What the demo compares; `probe_embedding` of CPEP is read by the probe."""
+def demo_methods(config: DemoConfig, common: Mapping[str, Any]) -> dict[str, Method]:
+    """What the demo compares: simple rivals, autoencoders, CPEP, an upper bound."""
+    encoder = MAE(**config.emg_encoder)
+    supervised = EncoderClassifier(encoder, **config.supervised, **common)
 
-    def probe_cpep(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
-        cpep = fitted[ALIGNED]
-        embedding = cpep.embedding
-        try:
-            return cpep.set_params(embedding=probe_embedding).transform(windows.X)
-        finally:
-            cpep.set_params(embedding=embedding)
+    def embed(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        return fitted[ALIGNED].transform(windows.X)
 
     def embed_pose(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
         return fitted[ALIGNED].transform_pose(windows.P)
 
+    def before_projection(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        cpep = fitted[ALIGNED]
+        embedding = cpep.embedding
+        try:
+            return cpep.set_params(embedding="encoder").transform(windows.X)
+        finally:
+            cpep.set_params(embedding=embedding)
+
+    def emg_mae(fitted: Mapping[str, Any], windows: GestureWindows) -> Any:
+        return fitted[EMG_MAE].transform(windows.X)
+
+    def with_bins(part: Any) -> Any:
+        return lambda f, w: np.hstack([part(f, w), w.features])
+
     return {
-        "Amplitude features": Method(probe=lambda _, w: amplitude_features(w.X)),
-        "EMG-MAE": Method(probe=lambda f, w: f[EMG_MAE].transform(w.X)),
-        "CPEP": Method(
-            probe=probe_cpep,
-            query=lambda f, w: f[ALIGNED].transform(w.X),
-            gallery=embed_pose,
-        ),
+        "Amplitude": Method(probe=lambda _, w: mean_of_bins(w)),
+        BINS_ROW: Method(probe=lambda _, w: w.features),
+        "EMG encoder, supervised": Method(classifier=supervised),
+        "EMG-MAE": Method(probe=emg_mae),
+        "EMG-MAE and bins": Method(probe=with_bins(emg_mae)),
+        CPEP_ROW: Method(probe=embed, query=embed, gallery=embed_pose),
+        "CPEP and bins": Method(probe=with_bins(before_projection)),
         "Pose-MAE (upper bound)": Method(
             probe=lambda f, w: f[POSE_MAE].transform(w.P),
             query=embed_pose,
@@ -192,6 +283,73 @@ def demo_methods(probe_embedding: str) -> dict[str, Method]:
     }
 
 
-def amplitude_features(X: AnyArray) -> AnyArray:
-    """Mean of every channel's envelope over the window: (n, C, T) to (n, C)."""
-    return X.mean(axis=2)
+def evaluate_own_repetition(
+    data: GestureFold, fitted: Mapping[str, Any], methods: Mapping[str, Method]
+) -> list[dict[str, Any]]:
+    """Classifiers of each person's own first repetition of all gestures.
+
+    Parameters
+    ----------
+    data : GestureFold
+
+    fitted : dict
+        As of :func:`~sk_cpep.evaluation.evaluate_methods`.
+
+    methods : dict of Method
+        Those that have a probe are evaluated.
+    """
+    sets = {gestures: np.unique(w.y) for gestures, w in data.test.items()}
+    records = []
+    for name, method in methods.items():
+        if method.probe is None:
+            continue
+        parts: list[Any] = []
+        for windows in (data.train, data.test):
+            each = [
+                (method.probe(fitted, w), w.y, w.users, w.repetitions)
+                for w in windows.values()
+            ]
+            parts.append(tuple(np.concatenate(columns) for columns in zip(*each)))
+        train, test = parts
+        records += own_repetition(train, test, sets=sets, method=name)
+    return records
+
+
+def evaluate_controls(
+    data: GestureFold,
+    fitted: Mapping[str, Any],
+    methods: Mapping[str, Method],
+    config: DemoConfig,
+) -> list[dict[str, Any]]:
+    """The same methods on rest before movements, and on every window of the sessions.
+
+    Zero-shot at rest looks poses of movements up. On whole sessions, where windows are
+    many, only discriminants are candidates of the probe.
+    """
+    probes = {
+        name: Method(method.probe, method.query, method.gallery)
+        for name, method in methods.items()
+        if method.classifier is None
+    }
+    candidates = linear_classifiers()
+    fast = {
+        name: c for name, c in candidates.items() if name.startswith("discriminant")
+    }
+    records = []
+    for windows, fold in data.controls.items():
+        found = evaluate_methods(
+            fold,
+            fitted,
+            probes,
+            n_neighbors=config.n_neighbors,
+            classifiers=candidates if windows == REST else fast,
+            galleries=data.train if windows == REST else None,
+        )
+        records += [record | {"windows": windows} for record in found]
+    return records
+
+
+def mean_of_bins(windows: GestureWindows) -> AnyArray:
+    """Mean of every channel over the window, of the features in bins: (n, C)."""
+    n, n_channels = windows.X.shape[:2]
+    return windows.features.reshape(n, n_channels, -1).mean(axis=2)
