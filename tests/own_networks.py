@@ -6,6 +6,7 @@ In a module of their own, so that pickles find them again in another process.
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import nn
+from torch.nn import functional as F
 
 from sk_cpep.training import Objective
 
@@ -40,7 +41,11 @@ class Recurrent(nn.Module):
 
 
 class Dense(nn.Module):
-    """Embeds windows of any size by one layer."""
+    """Embeds windows of any size by one layer.
+
+    In float64: how a product in float32 is rounded depends, on some processors, on
+    which windows stand beside one in a batch.
+    """
 
     def __init__(self, n_channels, n_times, width=6):
         super().__init__()
@@ -49,7 +54,8 @@ class Dense(nn.Module):
         )
 
     def forward(self, x):
-        return self.layers(x)
+        weight, bias = self.layers[1].weight.double(), self.layers[1].bias.double()
+        return F.linear(x.flatten(1).double(), weight, bias).tanh().float()
 
 
 class LinearTokens(nn.Module):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -82,8 +83,26 @@ def softmax_candidates(C: Any, max_iter: int = 2000) -> dict[str, Any]:
 class EqualDiscriminant(LinearDiscriminantAnalysis):
     """Linear discriminant analysis that takes every gesture for equally likely.
 
-    The parameters are those of scikit-learn's.
+    The parameters are those of scikit-learn's. A gesture may have one window.
     """
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit the means of the gestures and the covariance that they share.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_windows, n_dims)
+
+        y : array-like of shape (n_windows,)
+
+        Returns
+        -------
+        self : object
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Only one sample available")
+            super().fit(X, y)
+        return self
 
     def predict(self, X: Any) -> AnyArray:
         """Name the gesture of each embedding.
