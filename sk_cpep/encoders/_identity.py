@@ -32,7 +32,7 @@ NOTHING = "no result depends on it"
 # fmt: off
 INFLUENCE = {
     **dict.fromkeys((
-        "patch_length", "mask_ratio", "d_model", "n_layers", "n_decoder_layers",
+        "patch_length", "mask_ratio", "n_bands", "d_model", "n_layers", "n_decoder_layers",
         "n_heads", "mlp_ratio", "dropout", "pooling", "lr", "weight_decay",
         "batch_size", "max_epochs", "restart_period", "early_stopping",
         "validation_fraction", "n_iter_no_change", "tol", "compile", "temperature",

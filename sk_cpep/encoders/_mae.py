@@ -8,13 +8,21 @@ from typing import Annotated
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .._typing import BoolArray, Float32Array, WindowsLike
-from ..nn import Encoder, MAEConfig, MaskedAutoencoder, random_mask, unpatchify
-from ..training import Reconstruction, existing_device, map_batches
+from ..nn import (
+    Encoder,
+    MAEConfig,
+    MaskedAutoencoder,
+    patchify,
+    random_mask,
+    unpatchify,
+)
+from ..training import Reconstruction, existing_device, fetch_rows, map_batches
 from ._blocks import blocks_of
 from ._encoder_protocol import Recipe, check_importable
 from ._parameters import Fraction, Pooling, Size
@@ -24,6 +32,8 @@ from ._transformer_sizes import TransformerSizes
 from ._windows import Windows, read_windows
 
 _SCORE_SEED = 0
+# Windows that the variance of the target is taken of, at most.
+_N_FOR_VARIANCE = 1024
 
 
 class MAE(TransformerSizes, SelfSupervised):
@@ -50,24 +60,51 @@ class MAE(TransformerSizes, SelfSupervised):
     pooling : {"cls", "mean"}
         The embedding: the ``[CLS]`` token, or the mean of the others.
 
-    tokenizer : {"patches", "conv"} or class of a torch.nn.Module
+    tokenizer : {"patches", "conv", "log_power"} or class of a torch.nn.Module
         What makes a token of each patch: one linear layer, as in the paper; two strided
-        convolutions (:class:`~sk_cpep.nn.ConvTokenizer`); or a class of your own, made
+        convolutions (:class:`~sk_cpep.nn.ConvTokenizer`); one linear layer of the
+        logarithm of each channel's power (:class:`~sk_cpep.nn.LogPowerTokenizer`), for
+        raw EMG; or a class of your own, made
         with `n_channels`, `n_times`, `patch_length` and `d_model`, that takes patches
         (n_windows, n_patches, n_channels * patch_length) to tokens (n_windows,
         n_patches, d_model). With a method ``split(windows)`` it gets what that makes of
         windows, as many pieces (n_windows, n_patches, n_values), instead of patches.
 
-    target : {"raw"} or callable
-        What is rebuilt of a hidden patch: its samples, as in the paper, or what a
-        function makes of patches (n_windows, n_patches, n_channels, patch_length), a
-        tensor of shape (n_windows, n_patches, n_values); the logarithm of their power,
-        for instance, where the waveform is noise.
+    target : {"raw", "normalized", "log_power"} or callable
+        What is rebuilt of a hidden patch:
+
+        - "raw": its samples, as in the paper. For poses, and for envelopes, which are
+          curves that can be rebuilt;
+        - "normalized": its samples with mean 0 and variance 1 over the patch, so that
+          faint patches count as much as strong ones;
+        - "log_power": the logarithm of the power of each channel
+          (:func:`~sk_cpep.nn.log_power`). For raw EMG, a noise whose waveform cannot be
+          known, while how strong it is can. Take it as the `tokenizer` too;
+        - a function: what it makes of patches (n_windows, n_patches, n_channels,
+          patch_length), a tensor of shape (n_windows, n_patches, n_values).
+
+        ``train_explained`` of `history_` tells whether a target is being learned.
+
+    n_bands : int
+        With "log_power", in how many equally wide bands of frequencies the power is
+        taken.
 
     Attributes
     ----------
     module_ : torch.nn.Module
         The network (:class:`sk_cpep.nn.MaskedAutoencoder`).
+
+    history_ : list of dict
+        For each epoch `epoch`, `train_loss`, `valid_loss` (with `early_stopping`),
+        `lr` and `seconds`; further `train_explained` (and `valid_explained`), the share
+        of the variance of the target that is explained: 1 less the loss over
+        `target_variance_`. About 0 means that nothing has been learned but averages.
+        None where the target does not vary.
+
+    target_variance_ : float
+        Variance of the target, each of its values about its own mean over all patches
+        (of 1,024 windows, if there are more), averaged over these values: the loss of
+        the best constant.
 
     n_tokens_ : int
         Number of patches of a window, ``K``.
@@ -133,15 +170,21 @@ class MAE(TransformerSizes, SelfSupervised):
     n_decoder_layers: Size = 2
     pooling: Pooling = "cls"
     tokenizer: Annotated[
-        str | Callable[..., nn.Module], StrOptions({"patches", "conv"}), callable
+        str | Callable[..., nn.Module],
+        StrOptions({"patches", "conv", "log_power"}),
+        callable,
     ] = "patches"
     target: Annotated[
-        str | Callable[[Tensor], Tensor], StrOptions({"raw"}), callable
+        str | Callable[[Tensor], Tensor],
+        StrOptions({"raw", "normalized", "log_power"}),
+        callable,
     ] = "raw"
+    n_bands: Size = 1
 
     module_: MaskedAutoencoder = field(init=False)
     config_: MAEConfig = field(init=False)
     n_tokens_: int = field(init=False)
+    target_variance_: float = field(init=False)
 
     def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(Encoder, self._make_config(n_channels, n_times))
@@ -160,6 +203,7 @@ class MAE(TransformerSizes, SelfSupervised):
             n_decoder_layers=self.n_decoder_layers,
             tokenizer=self.tokenizer,
             target=self.target,
+            n_bands=self.n_bands,
             **self._transformer_sizes(),
         )
         check_config(config)
@@ -174,6 +218,20 @@ class MAE(TransformerSizes, SelfSupervised):
 
     def _make_objective(self, module: MaskedAutoencoder) -> Reconstruction:
         return Reconstruction(module)
+
+    def _complete(self, X: Windows) -> None:
+        """Add to the history what share of the target's variance is explained."""
+        self.target_variance_ = variance_of_target(
+            X, self.config_, min(self.batch_size, 64)
+        )
+        for epoch in self.history_:
+            for part in ("train", "valid"):
+                if f"{part}_loss" in epoch:
+                    epoch[f"{part}_explained"] = (
+                        1 - epoch[f"{part}_loss"] / self.target_variance_
+                        if self.target_variance_ > 0
+                        else None
+                    )
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed windows, no patch hidden.
@@ -218,7 +276,7 @@ class MAE(TransformerSizes, SelfSupervised):
             If the target was not "raw": what is rebuilt are no windows then.
         """
         check_is_fitted(self)
-        if callable(self.config_.target):
+        if self.config_.target != "raw":
             raise ValueError(
                 "reconstruct needs target='raw': this MAE was fitted to rebuild what "
                 f"{self.target} makes of patches, which is no window."
@@ -301,9 +359,50 @@ class MAE(TransformerSizes, SelfSupervised):
         return self.config_.d_model
 
 
+def variance_of_target(X: Windows, config: MAEConfig, batch_size: int) -> float:
+    """Variance of what is rebuilt of patches, about the mean of each of its values.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_windows, n_channels, n_times)
+
+    config : MAEConfig
+
+    batch_size : int
+        Windows that are fetched at once.
+
+    Returns
+    -------
+    variance : float
+        Mean over the values of a target.
+    """
+    n = X.shape[0]
+    rows = np.linspace(0, n - 1, min(n, _N_FOR_VARIANCE)).round().astype(int)
+    mean = square = torch.zeros(config.target_size, dtype=torch.float64)
+    count = 0
+    for batch in gen_batches(len(rows), batch_size):
+        x = torch.from_numpy(fetch_rows(X, rows[batch]))
+        values = (
+            config.target_of(patchify(x, config.patch_length)).double().flatten(0, 1)
+        )
+        # Chan, Golub and LeVeque's update of a mean, and of squares about it.
+        off = values.mean(dim=0) - mean
+        share = len(values) / (count + len(values))
+        about = (values - values.mean(dim=0)).square().sum(dim=0)
+        square = square + about + off.square() * count * share
+        mean, count = mean + off * share, count + len(values)
+    return float((square / count).mean())
+
+
 def check_config(config: MAEConfig) -> None:
     """Refuse sizes that make no autoencoder, saying what to change."""
     check_encoder(config)
+    if config.n_bands > config.patch_length // 2 + 1:
+        raise ValueError(
+            f"n_bands={config.n_bands} is more than a patch of {config.patch_length} "
+            f"samples has frequencies, {config.patch_length // 2 + 1}. Use fewer bands "
+            "or longer patches."
+        )
     config.target_size  # noqa: B018  # raises if the target is of no use
     if config.n_masked == 0:
         raise ValueError(

@@ -17,7 +17,7 @@ from ._identity import FitIdentity, identify, starting_generator
 from ._trained_estimator import CosineTraining
 from ._training_plan import training_plan
 from ._validation_rows import held_out_rows, read_sets, recordings_of
-from ._windows import read_groups, read_windows
+from ._windows import Windows, read_groups, read_windows
 
 
 class SelfSupervised(EncoderMixin, CosineTraining):
@@ -86,6 +86,7 @@ class SelfSupervised(EncoderMixin, CosineTraining):
                 )
         self.module_: Any = module.eval()
         self.n_iter_: int = len(self.history_)
+        self._complete(X)
         end_task(task, self)
         return self
 
@@ -97,6 +98,9 @@ class SelfSupervised(EncoderMixin, CosineTraining):
     def _settle(self) -> None:
         """Settle the sizes of the network."""
         raise NotImplementedError
+
+    def _complete(self, X: Windows) -> None:
+        """Say more about what was learned."""
 
     def _build_module(self) -> nn.Module:
         """Make the network."""

@@ -26,8 +26,9 @@ from ._pose_losses import (
 )
 from ._pose_transformer import PoseTransformer, PoseTransformerConfig
 from ._rollout import PoseRollout, RolloutConfig
+from ._targets import log_power, normalized_patches
 from ._tds import TDSConfig, TDSFeaturizer, tds_sizes
-from ._tokenizers import ConvTokenizer
+from ._tokenizers import ConvTokenizer, LogPowerTokenizer
 from ._window_classifier import WindowClassifier, WindowClassifierConfig
 from ._window_encoder import NetworkEncoder, WindowEncoder, make_encoder
 
@@ -37,6 +38,7 @@ __all__ = [
     "ConvTokenizer",
     "Encoder",
     "HandModel",
+    "LogPowerTokenizer",
     "MAEConfig",
     "MaskedAutoencoder",
     "NetworkEncoder",
@@ -57,10 +59,12 @@ __all__ = [
     "WindowEncoder",
     "fingertip_distance",
     "info_nce",
+    "log_power",
     "make_encoder",
     "mean_absolute_error",
     "mean_squared_error",
     "neuropose_time_pools",
+    "normalized_patches",
     "patchify",
     "random_mask",
     "rotate_channels",

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from ._masking import gather_tokens, kept_indices, random_split
 from ._patches import patchify
-from ._tokenizers import ConvTokenizer, TokenizerLike
+from ._targets import log_power, normalized_patches
+from ._tokenizers import ConvTokenizer, LogPowerTokenizer, TokenizerLike
 from ._transformer import Transformer, Wanted, init_weights, sincos_positions
 
 TargetLike: TypeAlias = str | Callable[[Tensor], Tensor]
@@ -24,8 +25,9 @@ class MAEConfig:
     """Sizes and parts of a :class:`MaskedAutoencoder`; the defaults are the paper's.
 
     `n_heads`, `mlp_ratio` and `dropout` are not given there. `tokenizer` is "patches",
-    "conv" or a class of the user's (see :mod:`._tokenizers`); `target` is "raw" or
-    a function from patches (B, N, C, S) to what is rebuilt of them, (B, N, G).
+    "conv", "log_power" or a class of the user's (see :mod:`._tokenizers`); `target` is
+    "raw", "normalized", "log_power" (see :mod:`._targets`) or a function from patches
+    (B, N, C, S) to what is rebuilt of them, (B, N, G). `n_bands` is that of log_power.
     """
 
     n_channels: int
@@ -40,6 +42,7 @@ class MAEConfig:
     dropout: float = 0.0
     tokenizer: TokenizerLike = "patches"
     target: TargetLike = "raw"
+    n_bands: int = 1
 
     @property
     def n_tokens(self) -> int:
@@ -79,22 +82,30 @@ class MAEConfig:
     def target_of(self, patches: Tensor) -> Tensor:
         """What is rebuilt of patches: (B, N, C * S) to (B, N, G), float32."""
         patches = patches.float()
-        if not callable(self.target):
+        if self.target == "raw":
             return patches
-        sizes = self.n_channels, self.patch_length
-        return self.target(torch.unflatten(patches, 2, sizes))
+        patches = torch.unflatten(patches, 2, (self.n_channels, self.patch_length))
+        if self.target == "normalized":
+            return normalized_patches(patches)
+        if self.target == "log_power":
+            return log_power(patches, self.n_bands)
+        make: Callable[[Tensor], Tensor] = self.target  # type: ignore[assignment]
+        return make(patches)
 
     def make_tokenizer(self) -> nn.Module:
         """The part of the encoder that makes tokens of patches."""
         if self.tokenizer == "patches":
             return nn.Linear(self.patch_size, self.d_model)
+        sizes = {
+            "n_channels": self.n_channels,
+            "n_times": self.n_times,
+            "patch_length": self.patch_length,
+            "d_model": self.d_model,
+        }
+        if self.tokenizer == "log_power":
+            return LogPowerTokenizer(**sizes, n_bands=self.n_bands)
         make = ConvTokenizer if isinstance(self.tokenizer, str) else self.tokenizer
-        return make(
-            n_channels=self.n_channels,
-            n_times=self.n_times,
-            patch_length=self.patch_length,
-            d_model=self.d_model,
-        )
+        return make(**sizes)
 
     def make_transformer(self, n_layers: int) -> Transformer:
         """A transformer of this width and so many layers."""
@@ -268,8 +279,11 @@ class MaskedAutoencoder(nn.Module):
     def targets(self, x: Tensor, pieces: Tensor, hidden: Tensor | None) -> Tensor:
         """What is to be rebuilt of hidden patches (B, M), or of all: (B, M, G)."""
         config = self.config
-        if callable(config.target) or self.encoder.splits_by_itself:
+        if config.target != "raw" or self.encoder.splits_by_itself:
             pieces = patchify(x, config.patch_length, torch.float32)  # (B, K, C * S)
+        if config.target == "log_power":  # relative to the whole window
+            target = config.target_of(pieces)
+            return target if hidden is None else gather_tokens(target, hidden)
         patches = pieces if hidden is None else gather_tokens(pieces, hidden)
         return config.target_of(patches)
 

@@ -10,7 +10,11 @@ instead of the patches.
 from collections.abc import Callable
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
+
+from ._patches import patchify
+from ._targets import log_power
 
 TokenizerLike: TypeAlias = str | Callable[..., nn.Module]
 
@@ -46,3 +50,43 @@ class ConvTokenizer(nn.Module):
         x = patches.reshape(B * N, self.n_channels, -1)  # (B N, C, S)
         tokens: Tensor = self.out(self.stem(x).mean(dim=2))  # (B N, D)
         return tokens.reshape(B, N, -1)
+
+
+class LogPowerTokenizer(nn.Module):
+    """One linear layer of the logarithm of each channel's power in a patch.
+
+    For raw EMG, whose waveform is noise: see :func:`~sk_cpep.nn.log_power`. Of other
+    patches a token depends only by the floor under the power, 40 dB below that of the
+    window.
+
+    Parameters
+    ----------
+    n_channels, n_times, patch_length, d_model : int
+
+    n_bands : int, default=1
+        Number of bands of frequencies.
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_times: int,
+        patch_length: int,
+        d_model: int,
+        n_bands: int = 1,
+    ) -> None:
+        super().__init__()
+        self.patch_length = patch_length
+        self.n_bands = n_bands
+        self.out: nn.Linear = nn.Linear(n_channels * n_bands, d_model)
+
+    def split(self, x: Tensor) -> Tensor:
+        """Cut windows (B, C, T) into patches, and take their power: (B, K, C * F)."""
+        patches = patchify(x, self.patch_length, torch.float32)
+        sizes = x.shape[1], self.patch_length
+        return log_power(torch.unflatten(patches, 2, sizes), self.n_bands)
+
+    def forward(self, pieces: Tensor) -> Tensor:
+        """Embed what :meth:`split` gave as tokens (B, N, D)."""
+        tokens: Tensor = self.out(pieces.to(self.out.weight.dtype))
+        return tokens
