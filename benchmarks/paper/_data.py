@@ -16,9 +16,9 @@ from sk_cpep.evaluation import (
     zero_shot_gallery,
 )
 from sk_cpep.fit import normalised
-from sk_cpep.preprocessing import BandpassNotch
+from sk_cpep.preprocessing import BandpassNotch, standardise_groups
 
-from ._prepare import binned, standardise
+from ._prepare import binned
 from ._store import digest
 
 GESTURE_SETS = ("in_distribution", "unseen")
@@ -248,7 +248,7 @@ def prepare(corpus, config):
     if config.bin == 1:
         return normalised(corpus.emg), corpus.pose
     worn = np.char.add(corpus.sessions.astype(str), corpus.sides.astype(str))
-    X = standardise(
+    X = standardise_groups(
         binned(corpus.emg, config.bin), np.unique(worn, return_inverse=True)[1]
     )
     return X, np.asarray(corpus.pose)[:, :, :: config.pose_step]

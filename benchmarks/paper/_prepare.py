@@ -25,23 +25,3 @@ def binned(X, size):
         bins = batch.reshape(len(batch), n_channels, n_bins, size)
         envelope[rows] = np.sqrt(np.square(bins, dtype=np.float32).mean(axis=3))
     return envelope
-
-
-def standardise(X, groups):
-    """Each channel with mean 0 and SD 1 over all windows of a group.
-
-    Parameters
-    ----------
-    X : float32 ndarray of shape (n, n_channels, n_times)
-        Changed in place.
-
-    groups : int array of shape (n,)
-        Wearings of the wristband: a person's session, of one hand.
-    """
-    for group in np.unique(groups):
-        here = groups == group
-        windows = X[here].astype(np.float64)
-        mean = windows.mean(axis=(0, 2), keepdims=True)
-        sd = windows.std(axis=(0, 2), keepdims=True)
-        X[here] = (windows - mean) / np.where(sd > 0, sd, 1)
-    return X

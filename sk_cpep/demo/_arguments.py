@@ -8,8 +8,8 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="FOLDER",
-        help="folder of Ninapro DB1 files (S1_A1_E1.mat, ...); without it, people are "
-        "simulated",
+        help="folder of Ninapro DB1 files (S1_A1_E1.mat, ...), or of the Myo readings "
+        "(zips); without it, people are simulated",
     )
     parser.add_argument(
         "--test-subjects",

@@ -5,16 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from .._file_identity import is_same
-from .._typing import PathLike
+from .._typing import PathLike, Record
 from .._version import __version__
-from ..datasets import load_ninapro_db1, make_gesture_recordings
+from ..datasets import load_myo_readings, load_ninapro_db1, make_gesture_recordings
 from ..evaluation import GestureFold, fold_users, merge_records
 from ._config import NINAPRO, SIMULATED
-from ._report import format_report, save_pictures, save_records, set_aside
+from ._myo import MYO, format_myo_report, run_myo_demo
+from ._report import (
+    format_report,
+    save_label_efficiency,
+    save_pictures,
+    save_records,
+    set_aside,
+)
 from ._run import choose_test_users, cut_demo_windows, run_demo, split_demo_windows
 
 
@@ -30,6 +38,8 @@ def run_demo_command(args: Namespace) -> int:
         if not args.quiet:
             print(line, flush=True)
 
+    if args.data is not None and recognise(args.data) == "myo":
+        return run_on_readings(args, say, started)
     if args.data is None:
         config = SIMULATED
         say("Simulating recordings ...")
@@ -65,21 +75,73 @@ def run_demo_command(args: Namespace) -> int:
         )
         runs.append(result.records)
     result.records = runs[0] if len(runs) == 1 else merge_records(runs)
-    settings = asdict(config) | {"seed": args.seed, "version": __version__}
-    settings["test_subjects"] = [users.tolist() for users in folds]
-    moved_to = set_aside(out)
-    if moved_to is not None:
-        say(f"Earlier results are now in {moved_to}.")
-    files = save_records(result.records, out, settings)
+    settings = asdict(config) | {"test_subjects": [users.tolist() for users in folds]}
+    files = keep_records(result.records, settings, args, say)
     print(format_report(result.records))
     say("\nDrawing ...")
     try:
         files += save_pictures(data, result, recordings, out)
     except ImportError as error:
         print(f"sk_cpep: no pictures: {error}", file=sys.stderr)
-    say(f"{time.perf_counter() - started:.0f} s. In {out}:")
-    say("  " + ", ".join(path.name for path in files))
+    say_what_is_left(files, started, say)
     return 0
+
+
+def recognise(folder: PathLike) -> str:
+    """What a folder holds: "myo", or else "ninapro", whose reader says what it misses."""
+    readings = [*Path(folder).glob("*.zip"), *Path(folder).glob("*-*/*.txt")]
+    is_ninapro = any(Path(folder).glob("S*_A1_E1.mat"))
+    return "myo" if readings and not is_ninapro else "ninapro"
+
+
+def run_on_readings(args: Namespace, say: Callable[[str], None], started: float) -> int:
+    """Run the demo on raw EMG without poses, and report."""
+    if args.test_subjects is not None or args.baseline is not None:
+        raise ValueError(
+            "--test-subjects and --baseline are for recordings with poses; of the Myo "
+            "readings everyone is held out once."
+        )
+    say(f"Reading {args.data} ...")
+    recordings = load_myo_readings(args.data)
+    make_folder(args.out)
+    records = run_myo_demo(
+        recordings,
+        MYO,
+        random_state=args.seed,
+        verbose=not args.quiet,
+        device=args.device,
+        say=say,
+    )
+    files = keep_records(records, asdict(MYO), args, say)
+    print(format_myo_report(records))
+    try:
+        files += save_label_efficiency(records, args.out)
+    except ImportError as error:
+        print(f"sk_cpep: no pictures: {error}", file=sys.stderr)
+    say_what_is_left(files, started, say)
+    return 0
+
+
+def keep_records(
+    records: list[Record],
+    settings: Record,
+    args: Namespace,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Write records and settings, earlier results set aside."""
+    moved_to = set_aside(args.out)
+    if moved_to is not None:
+        say(f"Earlier results are now in {moved_to}.")
+    settings = settings | {"seed": args.seed, "version": __version__}
+    return save_records(records, args.out, settings)
+
+
+def say_what_is_left(
+    files: list[Path], started: float, say: Callable[[str], None]
+) -> None:
+    """How long it took, and which files there are."""
+    say(f"{time.perf_counter() - started:.0f} s. In {files[0].parent}:")
+    say("  " + ", ".join(path.name for path in files))
 
 
 def make_folder(path: PathLike) -> Path:

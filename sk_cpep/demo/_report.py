@@ -157,14 +157,34 @@ def format_controls(records: Sequence[Record]) -> str:
         EVERY: "Every window of the sessions with the label of most of it, rest a class "
         "of its own:",
     }
+    heads = {
+        "linear_probe": "all labels",
+        "zero_shot": "no labels",
+        "in_distribution": "in distribution",
+        "unseen": "unseen",
+    }
     parts = []
     for windows, text in about.items():
         chosen = [r for r in records if r.get("windows") == windows]
+        found = dict.fromkeys((r["protocol"], r["gestures"], windows) for r in chosen)
+        columns = sorted(found, key=lambda column: column[0] != "zero_shot")
+        titles = [
+            heads[protocol]
+            if windows == EVERY
+            else f"{heads[protocol]}, {heads[gestures]}"
+            for protocol, gestures, _ in columns
+        ]
         if chosen:
             table = evaluation.format_markdown(
-                chosen, spread="sd", digits=2, chance="row", caption=False
+                chosen,
+                columns=columns,
+                titles=titles,
+                spread="sd",
+                digits=2,
+                chance="row",
+                caption=False,
             )
-            parts += [text, table.replace(f", {windows}", "")]
+            parts += [text, table]
     return "\n\n".join(parts)
 
 
@@ -220,6 +240,18 @@ def save_pictures(
     -------
     paths : list of Path
     """
+    plt = pyplot()
+    paths = []
+    for name, draw in PICTURES.items():
+        figure = draw(data, result, recordings)
+        paths.append(Path(folder) / name)
+        figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
+        plt.close(figure)
+    return paths
+
+
+def pyplot() -> Any:
+    """Matplotlib's pyplot, without a window."""
     try:
         import matplotlib
     except ImportError as error:
@@ -228,13 +260,46 @@ def save_pictures(
             'pip install "sk_cpep[plot]"'
         ) from error
     matplotlib.use("Agg")
-    paths = []
-    for name, draw in PICTURES.items():
-        figure = draw(data, result, recordings)
-        paths.append(Path(folder) / name)
-        figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
-        matplotlib.pyplot.close(figure)
-    return paths
+    from matplotlib import pyplot as plt
+
+    return plt
+
+
+def save_label_efficiency(records: Sequence[Record], folder: PathLike) -> list[Path]:
+    """Draw accuracy by the number of labelled people.
+
+    Parameters
+    ----------
+    records : list of dict
+
+    folder : path
+
+    Returns
+    -------
+    paths : list of Path
+    """
+    plt = pyplot()
+    figure = draw_label_efficiency_of(records)
+    path = Path(folder) / "label_efficiency.png"
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return [path]
+
+
+def draw_label_efficiency_of(records: Sequence[Record]) -> Any:
+    """Accuracy by the number of labelled people, of movements."""
+    from ..plotting import LabelEfficiencyDisplay
+
+    left_out = ("Amplitude", "Pose-MAE (upper bound)", "EMG-MAE and bins")
+    shown = [r for r in in_main_columns(records) if r["method"] not in left_out]
+    return LabelEfficiencyDisplay.from_records(shown).figure_
+
+
+def draw_label_efficiency(
+    data: GestureFold, result: DemoResult, recordings: Any
+) -> Any:
+    """Accuracy by the number of labelled people."""
+    return draw_label_efficiency_of(result.records)
 
 
 def draw_training(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
@@ -345,5 +410,6 @@ PICTURES = {
     "confusion.png": draw_confusion,
     "retrieval.png": draw_retrieval,
     "results.png": draw_results,
+    "label_efficiency.png": draw_label_efficiency,
 }
 FILES = ("results.json", "settings.json", *PICTURES)

@@ -22,6 +22,7 @@ def own_repetition(
     n_repetitions: int = 1,
     classifiers: Candidates | None = None,
     method: str | None = None,
+    protocol: str = "own_repetition",
 ) -> list[Record]:
     """Evaluate a classifier of each person's own first repetitions on the later ones.
 
@@ -50,10 +51,13 @@ def own_repetition(
     method : str, default=None
         Name of what is evaluated.
 
+    protocol : str, default="own_repetition"
+        What records say: "own_session" where sessions are given as repetitions.
+
     Returns
     -------
     records : list of dict
-        As of :func:`linear_probe`, with ``protocol`` "own_repetition", for each set.
+        As of :func:`linear_probe`, with this ``protocol``, for each set.
         ``n_people`` is 0: nobody else's labels are used; ``n_repetitions`` is given.
 
     Raises
@@ -94,7 +98,7 @@ def own_repetition(
     for gestures, names in sets.items():
         part = np.isin(y_true, names)
         settings = {"classifier": chosen}
-        header = record_header(None, method, "own_repetition", gestures, settings)
+        header = record_header(None, method, protocol, gestures, settings)
         found = score(
             classes, y_true[part], predicted[part], people[part], people, n_train
         )

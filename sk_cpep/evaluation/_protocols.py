@@ -77,6 +77,11 @@ def linear_probe(
         Maximum number of L-BFGS iterations; a ConvergenceWarning tells if it was
         too few.
 
+    classifiers : dict of classifiers, default=None
+        Given, candidates in the place of the softmax layer, not fitted, by name; `C`
+        and `max_iter` are not used. One is chosen as the penalty is, and its name is
+        ``settings["classifier"]``. See :func:`linear_classifiers`.
+
     method : str, default=None
         Name of what is evaluated, by default that of the encoder's class.
 

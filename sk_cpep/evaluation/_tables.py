@@ -17,6 +17,7 @@ _PROTOCOLS = {
     "zero_shot": "zero-shot",
     "generalised_zero_shot": "generalised zero-shot",
     "own_repetition": "own repetitions",
+    "own_session": "own first session",
     "pose_regression": "regression",
     "pose_tracking": "tracking",
 }

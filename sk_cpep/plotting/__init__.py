@@ -2,6 +2,7 @@
 
 from ._embedding import EmbeddingDisplay
 from ._grid import GridDisplay
+from ._label_efficiency import LabelEfficiencyDisplay
 from ._reconstruction import ReconstructionDisplay
 from ._results import ResultsDisplay
 from ._retrieval import RetrievalDisplay
@@ -10,6 +11,7 @@ from ._training import TrainingCurveDisplay
 __all__ = [
     "EmbeddingDisplay",
     "GridDisplay",
+    "LabelEfficiencyDisplay",
     "ReconstructionDisplay",
     "ResultsDisplay",
     "RetrievalDisplay",

@@ -2,6 +2,7 @@
 
 from ._amplitude_features import AmplitudeFeatures
 from ._filter import BandpassNotch
+from ._groups import standardise_groups
 from ._moving import Envelope, RunningBaseline
 from ._norm import InstanceNorm
 from ._paired import make_windows
@@ -15,4 +16,5 @@ __all__ = [
     "RunningBaseline",
     "Windower",
     "make_windows",
+    "standardise_groups",
 ]
