@@ -1,6 +1,6 @@
 """Fixed configurations: one for each kind of data and size of run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sk_cpep.demo import NINAPRO as DEMO_NINAPRO
 from sk_cpep.demo import SIMULATED as DEMO_SIMULATED
@@ -28,11 +28,20 @@ class PaperConfig:
     probe_embedding : {"encoder", "projection"}
         What of CPEP the linear probe reads.
 
-    probe_C : float
-        Inverse strength of the penalty of every linear probe.
+    supervised : dict
+        Parameters of the :class:`~sk_cpep.encoders.EncoderClassifier` that is trained on
+        all labels.
+
+    n_people, n_draws : tuple and int
+        Of how many people the labels are that probes of Figure 2 learn from, and how
+        often as many people are drawn.
 
     n_neighbors : int
         Poses that vote in zero-shot classification.
+
+    seen_penalty : float
+        What is taken off the similarity of poses of seen gestures where all gestures
+        are in the gallery.
 
     seeds : tuple of int
         Every method is trained once with each.
@@ -77,9 +86,12 @@ class PaperConfig:
     emg_patch_lengths: tuple
     pose_patch_lengths: tuple
     mask_ratios: tuple = (0.25, 0.5, 0.75)
-    probe_embedding: str = "encoder"
-    probe_C: float = 1.0
+    probe_embedding: str = "projection"
+    supervised: dict = field(default_factory=dict)
+    n_people: tuple = (1, 2, 4, 8, "all")
+    n_draws: int = 8
     n_neighbors: int = 10
+    seen_penalty: float = 0.1
     seeds: tuple = (0,)
     windows: DemoConfig | None = None
     n_folds: int = 1
@@ -106,9 +118,11 @@ def _demo_sized(demo, alignment=(), **changes):
         emg_encoder=demo.emg_encoder,
         pose_encoder=demo.pose_encoder,
         alignment=demo.alignment | dict(alignment),
-        probe_embedding=demo.probe_embedding,
-        probe_C=demo.probe_C,
+        supervised=demo.supervised,
+        n_people=demo.n_people,
+        n_draws=demo.n_draws,
         n_neighbors=demo.n_neighbors,
+        seen_penalty=demo.seen_penalty,
         batches_of_one_person=True,
         **changes,
     )
@@ -143,7 +157,6 @@ EMG2POSE_FULL = PaperConfig(
     regressors=_PUBLISHED_REGRESSORS,
     emg_patch_lengths=(25, 50, 100, 200),
     pose_patch_lengths=(10, 20, 40, 100),
-    probe_embedding="projection",
 )
 
 # The paper's sizes at 100 Hz: patches of 50 ms and 100 ms.
@@ -154,7 +167,6 @@ NINAPRO_FULL = PaperConfig(
     regressors={name: {"ring_channels": 8} for name in _PUBLISHED_REGRESSORS},
     emg_patch_lengths=(5, 10, 20),
     pose_patch_lengths=(5, 10, 20, 50),
-    probe_embedding="projection",
     windows=DEMO_NINAPRO,
     n_folds=4,
     tuning_users=(4, 10, 16),
@@ -201,6 +213,9 @@ def _smoke(config):
         emg_encoder=config.emg_encoder | tiny,
         pose_encoder=config.pose_encoder | tiny,
         alignment=config.alignment | {"max_epochs": 2},
+        supervised=config.supervised | {"max_epochs": 1},
+        n_people=(1, "all"),
+        n_draws=2,
         regressors={
             name: config.regressors[name] | sizes | {"max_epochs": 1}
             for name, sizes in tiny_regressors.items()

@@ -24,6 +24,7 @@ from ._store import digest
 GESTURE_SETS = ("in_distribution", "unseen")
 GALLERIES = ("training", "validation", "corpus")
 SFREQ = 2000  # of emg2pose
+N_BINS = 10
 
 
 @dataclass
@@ -170,9 +171,9 @@ def ninapro_fold(data, sfreq, pose_sfreq):
 
 def concatenate(sets):
     """Window sets as one."""
-    names = ("X", "P", "y", "users", "windows")
+    names = ("X", "P", "y", "users", "windows", "features")
     return GestureWindows(
-        *(np.concatenate([getattr(s, n) for s in sets]) for n in names)
+        **{n: np.concatenate([getattr(s, n) for s in sets]) for n in names}
     )
 
 
@@ -183,8 +184,9 @@ def emg2pose_folds(args, config):
     sets = paper_splits(
         *columns, sessions=corpus.sessions, n_tuning_users=config.n_tuning_users
     )
+    X, P, features = prepare(corpus, config)
     windows = GestureWindows(
-        *prepare(corpus, config), corpus.stages, corpus.users, corpus.windows
+        X, P, corpus.stages, corpus.users, corpus.windows, features
     )
     tested = sets.eval if args.people == "eval" else sets.tune
     moments = recording_moments(corpus.metadata["filename"])
@@ -244,14 +246,20 @@ def packed(args, config):
 
 
 def prepare(corpus, config):
-    """EMG and pose windows as the encoders take them."""
+    """EMG and pose windows as the encoders take them, and features in ten bins."""
     if config.bin == 1:
-        return normalised(corpus.emg), corpus.pose
+        root = binned(corpus.emg, N_BINS) ** 0.5
+        return normalised(corpus.emg), corpus.pose, root.reshape(len(root), -1)
     worn = np.char.add(corpus.sessions.astype(str), corpus.sides.astype(str))
-    X = standardise_groups(
-        binned(corpus.emg, config.bin), np.unique(worn, return_inverse=True)[1]
+    worn = np.unique(worn, return_inverse=True)[1]
+    envelope = binned(corpus.emg, corpus.emg.shape[2] // config.bin)
+    root = standardise_groups(envelope**0.5, worn)
+    features = np.stack([b.mean(axis=2) for b in np.array_split(root, N_BINS, 2)], 2)
+    return (
+        standardise_groups(envelope, worn),
+        np.asarray(corpus.pose)[:, :, :: config.pose_step],
+        features.reshape(len(features), -1),
     )
-    return X, np.asarray(corpus.pose)[:, :, :: config.pose_step]
 
 
 def pose_rows(corpus, sets, split, generalization, config):

@@ -13,7 +13,7 @@ class Method:
 
     Parameters
     ----------
-    kind : {"amplitude", "mae", "pose_mae", "regressor", "cpep"}
+    kind : {"amplitude", "bins", "supervised", "mae", "pose_mae", "regressor", "cpep"}
 
     emg, pose : dict
         Parameters of the two :class:`~sk_cpep.MAE`.
@@ -25,7 +25,7 @@ class Method:
         Name of the class of a pose regressor.
 
     params : dict
-        Parameters of the pose regressor.
+        Parameters of the pose regressor, or of the supervised classifier.
     """
 
     kind: str
@@ -59,10 +59,15 @@ class Row:
 
 
 def figure2(config):
-    """Every method of Figure 2, and amplitude features to compare with."""
+    """Every method of Figure 2, and rivals without poses to compare with."""
     emg, pose = config.emg_encoder, config.pose_encoder
     rows = [
-        ("Amplitude features", Method("amplitude")),
+        ("Amplitude", Method("amplitude")),
+        ("Amplitude in ten bins", Method("bins")),
+        (
+            "EMG encoder, supervised",
+            Method("supervised", emg=emg, params=config.supervised),
+        ),
         ("EMG-MAE", Method("mae", emg=emg)),
     ]
     rows += [

@@ -3,25 +3,29 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from sk_cpep.preprocessing import AmplitudeFeatures
+
 _BATCH = 1024
 
 
-def binned(X, size):
-    """Root mean square in bins of `size` samples.
+def binned(X, n_bins):
+    """Root mean square of each channel in time bins.
 
     Parameters
     ----------
     X : WindowArray of shape (n, n_channels, n_times)
 
+    n_bins : int
+
     Returns
     -------
-    envelope : float32 ndarray of shape (n, n_channels, n_times // size)
+    envelope : float32 ndarray of shape (n, n_channels, n_bins)
     """
-    n, n_channels, n_times = X.shape
-    n_bins = n_times // size
+    n, n_channels, _ = X.shape
     envelope = np.empty((n, n_channels, n_bins), np.float32)
+    step = AmplitudeFeatures(n_bins, 1.0)
     for rows in gen_batches(n, _BATCH):
-        batch = X.__getitems__(np.arange(n)[rows])[:, :, : n_bins * size]
-        bins = batch.reshape(len(batch), n_channels, n_bins, size)
-        envelope[rows] = np.sqrt(np.square(bins, dtype=np.float32).mean(axis=3))
+        batch = X.__getitems__(np.arange(n)[rows])
+        features = step.fit_transform(np.asarray(batch, np.float32))
+        envelope[rows] = features.reshape(-1, n_channels, n_bins)
     return envelope

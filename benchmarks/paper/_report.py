@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from sk_cpep.evaluation import (
+    format_differences,
     format_markdown,
     merge_records,
-    paired_difference,
     published,
     save_records,
     summarise_people,
@@ -23,6 +23,8 @@ TITLES = {
 }
 _OTHERS = {"figure2": ("EMBridge", "EMGBlend")}
 _POSE = ("pose_regression", "pose_tracking")
+_GENERALISED = "generalised_zero_shot"
+_BOUND = "Pose-MAE (upper bound)"
 # The gallery of the tables' main column; the others follow.
 MAIN_GALLERY = "training"
 
@@ -58,11 +60,20 @@ def gather(rows, cells, of_grids):
         ]
         for versions in zip(*by_seed, strict=True):
             record = average(versions)
+            if row.table != "figure2" and of_few_people(record):
+                continue
+            if record["protocol"] == "supervised":  # the column of all labels
+                record["protocol"] = "linear_probe"
             if record.get("method") != "Static (mean pose)":
                 record["method"] = row.name
             described = {"table": row.table, "cell": row.cell, "seeds": seeds}
             records.append(record | described | {"sizes": found[0]["sizes"]})
     return records
+
+
+def of_few_people(record):
+    """Whether a probe has learned from some people's labels only."""
+    return record.get("n_people", 0) not in (0, "all")
 
 
 def merge(runs):
@@ -130,14 +141,23 @@ def comparison(records, args):
     """Methods down, protocols across; published numbers; differences from CPEP."""
     table = records[0]["table"]
     main, others = split_galleries(records)
-    gestures = [r for r in main if r["protocol"] not in _POSE]
+    shown = [r for r in main if r.get("n_people", 0) in (0, 1, "all")]
+    gestures = [r for r in shown if r["protocol"] not in (*_POSE, _GENERALISED)]
+    every = [r for r in main if r["protocol"] == _GENERALISED]
+    ours = "CPEP" if table == "figure2" else "Ours"
     quoted = published(dataset=args.dataset)
     known = {r["method"] for r in quoted}
     extra = [m for m in _OTHERS.get(table, ()) if m in known]
     parts = [
         format_markdown(gestures, published=quoted, extra_methods=extra),
-        differences(gestures),
+        format_differences(gestures, ours),
+        "Mean over people [95 % bootstrap interval] of each one's difference.",
     ]
+    if every:
+        parts += [
+            "All gestures in one gallery; a penalty is taken off the seen ones:",
+            format_markdown(every),
+        ]
     if others:
         parts += [
             f"Zero-shot above looks poses up in the gallery “{MAIN_GALLERY}”; in other "
@@ -166,31 +186,6 @@ def split_galleries(records):
     return main, [r for r in records if r.get("gallery", MAIN_GALLERY) != MAIN_GALLERY]
 
 
-def differences(records):
-    """CPEP less each other method, person by person."""
-    name = "CPEP" if records[0]["table"] == "figure2" else "Ours"
-    ours = {(r["protocol"], r["gestures"]): r for r in records if r["method"] == name}
-    rows = {}
-    for record in records:
-        column = record["protocol"], record["gestures"]
-        if record["method"] == name or column not in ours:
-            continue
-        cells = rows.setdefault(record["method"], {})
-        if all(r.get("converged", True) for r in (record, ours[column])):
-            found = paired_difference(ours[column], record)
-            low, high = found["interval"] or (np.nan, np.nan)
-            cells[column] = f"{found['mean']:+.3f} [{low:+.3f}, {high:+.3f}]"
-    heads = [f"{p.replace('_', ' ')}, {g.replace('_', ' ')}" for p, g in _COLUMNS]
-    lines = [f"| {name} less … | " + " | ".join(heads) + " |", "|---" * 5 + "|"]
-    for method, cells in rows.items():
-        found = [cells.get(column, "–") for column in _COLUMNS]
-        lines.append(f"| {method} | " + " | ".join(found) + " |")
-    return (
-        "\n".join(lines)
-        + "\n\nMean over people [95 % bootstrap interval] of each one's difference."
-    )
-
-
 def told_losses(records):
     """With which loss the baselines were trained."""
     losses = {
@@ -205,6 +200,7 @@ def told_losses(records):
 def grids(records, args):
     """A table for each modality, protocol and gesture set."""
     main, _ = split_galleries(records)
+    main = [r for r in main if r["protocol"] != _GENERALISED]
     parts = []
     for modality, column in grid_kinds(main):
         chosen = of_grid(main, modality, column)
@@ -274,11 +270,15 @@ def draw(records, dataset, folder):
     from matplotlib import pyplot as plt
 
     paths = []
-    for table, make in (("figure2", draw_bars), ("figure3", draw_grids)):
+    for name, table, make in (
+        ("figure2", "figure2", draw_bars),
+        ("label_efficiency", "figure2", draw_label_efficiency),
+        ("figure3", "figure3", draw_grids),
+    ):
         chosen, _ = split_galleries([r for r in records if r["table"] == table])
         if chosen:
             figure = make(chosen, dataset)
-            paths.append(Path(folder) / f"{table}.png")
+            paths.append(Path(folder) / f"{name}.png")
             figure.savefig(paths[-1], dpi=110, bbox_inches="tight")
             plt.close(figure)
     return paths
@@ -288,10 +288,23 @@ def draw_bars(records, dataset):
     """Every method: probe and zero-shot, in distribution and unseen."""
     from sk_cpep.plotting import ResultsDisplay
 
-    gestures = [r for r in records if r["protocol"] not in _POSE]
+    gestures = [
+        r
+        for r in records
+        if r["protocol"] not in (*_POSE, _GENERALISED) and not of_few_people(r)
+    ]
     return ResultsDisplay.from_records(
         gestures, spread="interval", published=published(dataset=dataset), panels=True
     ).figure_
+
+
+def draw_label_efficiency(records, dataset):
+    """Every method by the number of people whose labels are used."""
+    from sk_cpep.plotting import LabelEfficiencyDisplay
+
+    shown = [r for r in records if r["method"] not in ("Amplitude", _BOUND)]
+    shown = [r for r in shown if r.get("converged", True)]
+    return LabelEfficiencyDisplay.from_records(shown).figure_
 
 
 def draw_grids(records, dataset):
@@ -300,6 +313,7 @@ def draw_grids(records, dataset):
 
     from sk_cpep.plotting import GridDisplay
 
+    records = [r for r in records if r["protocol"] != _GENERALISED]
     kinds = grid_kinds(records)
     modalities = list(dict.fromkeys(modality for modality, _ in kinds))
     columns = list(dict.fromkeys(column for _, column in kinds))

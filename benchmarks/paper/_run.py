@@ -2,14 +2,15 @@
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import gen_batches
 
 import sk_cpep.encoders
-from sk_cpep.encoders import CPEP, MAE
+from sk_cpep.encoders import CPEP, MAE, EncoderClassifier
 from sk_cpep.evaluation import (
     Method,
     converged,
     evaluate_methods,
+    generalised_zero_shot,
+    linear_classifiers,
     mean_pose,
     pose_regression,
     zero_shot,
@@ -19,7 +20,6 @@ from ._data import GESTURE_SETS
 from ._methods import settled
 from ._store import digest
 
-_BATCH = 1024
 _N_SPREAD = 512  # windows whose embeddings are looked at for a collapse
 
 
@@ -68,6 +68,8 @@ class Cell:
     def _records(self):
         runs = {
             "amplitude": self._run_amplitude,
+            "bins": self._run_bins,
+            "supervised": self._run_supervised,
             "mae": self._run_mae,
             "pose_mae": self._run_pose_mae,
             "regressor": self._run_regressor,
@@ -82,27 +84,28 @@ class Cell:
 
     def _run_amplitude(self):
         mean_pose_of = mean_pose(self.fold.pretrain.P)
-        records = self._probes(self._amplitude, "X")
+        records = self._probes(mean_of_bins)
         return records + self._pose_errors(mean_pose_of, "Static (mean pose)")
 
-    def _amplitude(self, X):
-        """Mean of every channel's envelope; of its size, where X is no envelope."""
-        features = np.empty(X.shape[:2], np.float32)
-        for rows in gen_batches(len(X), _BATCH):
-            batch = np.asarray(X[rows])
-            size = batch if self.config.envelopes else np.abs(batch)
-            features[rows] = size.mean(axis=2)
-        return features
+    def _run_bins(self):
+        return self._probes(lambda windows: windows.features)
+
+    def _run_supervised(self):
+        classifier = EncoderClassifier(
+            MAE(**self.method.emg), **self.method.params, **self.common
+        )
+        methods = {"precomputed": Method(classifier=classifier)}
+        return evaluate_methods(self.fold, {}, methods)
 
     def _run_mae(self):
         mae = self._mae("emg")
         verdict = judge(mae.history_, embeddings=mae.transform(self._some("X")))
-        return judged(self._probes(mae.transform, "X"), verdict)
+        return judged(self._probes(lambda w: mae.transform(w.X)), verdict)
 
     def _run_pose_mae(self):
         mae = self._mae("pose")
         verdict = judge(mae.history_, embeddings=mae.transform(self._some("P")))
-        records = self._probes(mae.transform, "P")
+        records = self._probes(lambda windows: mae.transform(windows.P))
         records += self._zero_shots(mae.transform, mae.transform, "P")
         return judged(records, verdict)
 
@@ -112,7 +115,7 @@ class Cell:
         verdict = judge(
             regressor.history_, embeddings=regressor.transform(self._some("X"))
         )
-        records = self._probes(regressor.transform, "X")
+        records = self._probes(lambda windows: regressor.transform(windows.X))
         records += self._zero_shots(
             lambda X: pose_mae.transform(regressor.predict(X)), pose_mae.transform, "X"
         )
@@ -127,8 +130,10 @@ class Cell:
             embeddings={"EMG": some, "pose": cpep.transform_pose(self._some("P"))},
         )
         records = self._zero_shots(cpep.transform, cpep.transform_pose, "X")
+        records += self._generalised(cpep)
         cpep.set_params(embedding=self.config.probe_embedding)
-        return judged(self._probes(cpep.transform, "X") + records, verdict)
+        probes = self._probes(lambda windows: cpep.transform(windows.X))
+        return judged(probes + records, verdict)
 
     def _trivial_loss(self):
         """Contrastive loss of an encoder to which all of a batch look alike."""
@@ -186,11 +191,49 @@ class Cell:
         rows = np.linspace(0, len(test) - 1, min(_N_SPREAD, len(test))).astype(int)
         return getattr(test.select(rows), modality)
 
-    def _probes(self, embed, modality):
-        """Linear probes of both gesture sets."""
-        method = Method(probe=lambda _, windows: embed(getattr(windows, modality)))
-        methods = {"precomputed": method}
-        return evaluate_methods(self.fold, {}, methods, C=self.config.probe_C)
+    def _probes(self, embed):
+        """Linear probes of both gesture sets, on what is made of windows."""
+        methods = {"precomputed": Method(probe=lambda _, windows: embed(windows))}
+        return evaluate_methods(
+            self.fold,
+            {},
+            methods,
+            n_people=self.config.n_people,
+            n_draws=self.config.n_draws,
+            classifiers=linear_classifiers(),
+            random_state=self.seed,
+        )
+
+    def _generalised(self, cpep):
+        """Zero-shot with all gestures in the gallery, without and with a penalty."""
+        poses, queries = (
+            tuple(np.concatenate(column) for column in zip(*sets, strict=True))
+            for sets in (
+                [
+                    (cpep.transform_pose(w.P), w.y, w.users)
+                    for w in (
+                        self.fold.galleries[kind][0].windows for kind in GESTURE_SETS
+                    )
+                ],
+                [
+                    (cpep.transform(w.X), w.y, w.users)
+                    for w in (self.fold.test[kind] for kind in GESTURE_SETS)
+                ],
+            )
+        )
+        seen = np.unique(self.fold.test["in_distribution"].y)
+        return [
+            record
+            for penalty in sorted({0.0, self.config.seen_penalty})
+            for record in generalised_zero_shot(
+                None,
+                poses,
+                queries,
+                seen=seen,
+                n_neighbors=self.config.n_neighbors,
+                seen_penalty=penalty,
+            )
+        ]
 
     def _zero_shots(self, embed, embed_pose, modality):
         """Zero-shot of both gesture sets, in each gallery."""
@@ -225,6 +268,12 @@ class Cell:
             )
             for kind, windows in self.fold.poses.items()
         ]
+
+
+def mean_of_bins(windows):
+    """The same features, averaged over the bins: (n, n_channels)."""
+    n = len(windows.features)
+    return windows.features.reshape(n, windows.X.shape[1], -1).mean(axis=2)
 
 
 def judge(history, *, embeddings, **how):

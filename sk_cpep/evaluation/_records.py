@@ -150,7 +150,7 @@ def _merge(records: Sequence[Record]) -> Record:
     lost = [i for i, r in enumerate(records) if r.get("converged", True) is False]
     if lost:
         reasons = dict.fromkeys(r.get("reason") for r in records)
-        return {k: first[k] for k in keys if k in first} | {
+        return {k: first[k] for k in (*keys, "settings") if k in first} | {
             "converged": False,
             "reason": f"in {len(lost)} of {len(records)} runs: "
             + "; ".join(filter(None, reasons)),
