@@ -477,8 +477,9 @@ def poses_as_recorded(windows: GestureWindows, recordings: Any) -> AnyArray:
     n_times = windows.P.shape[2]
     poses = []
     for recording, start in windows.windows[["recording", "start"]]:
-        first = round(start * ratio)
-        poses.append(recordings.pose[recording][:, first : first + n_times])
+        whole = recordings.pose[recording]
+        first = min(round(start * ratio), whole.shape[1] - n_times)
+        poses.append(whole[:, first : first + n_times])
     return np.stack(poses)
 
 

@@ -89,6 +89,6 @@ def draw_hand(ax: Axes, angles: ArrayLike) -> list[Line2D]:
         ax.plot(*finger[1:].T, color=f"C{i}", label=name, **style)[0]
         for i, (name, finger) in enumerate(zip(FINGERS, points, strict=True))
     ]
-    ax.set(xlim=(-1.15, 1.35), ylim=(-0.15, 2.1), aspect="equal")
+    ax.set(xlim=(-1.4, 1.0), ylim=(-0.15, 2.1), aspect="equal")
     ax.axis("off")
     return fingers + lines

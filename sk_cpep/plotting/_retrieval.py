@@ -177,7 +177,7 @@ class RetrievalDisplay(Display):
         emg, batch = only_window(X, index)
         distance, found = estimator.kneighbors(batch, n_neighbors)
         name = estimator.predict(batch)[0]
-        shown = {"title": f"EMG, read as {name}"}
+        shown: dict[str, Any] = {"title": f"EMG, read as {name}"}
         if y is not None:
             true_name = np.asarray(y)[index]
             verdict = _verdict(name == true_name).capitalize()
@@ -229,7 +229,7 @@ class RetrievalDisplay(Display):
         for ax, name, s in zip(self.axes_, self.names, self.similarities, strict=True):
             self._entitle(ax, name, f"similarity {s:.2f}")
         self.query_pose_lines_: list[Line2D] = []
-        if self.query_pose_ax_ is not None:
+        if self.query_pose is not None and self.query_pose_ax_ is not None:
             self.query_pose_lines_ = draw(self.query_pose_ax_, self.query_pose)
             name = "" if self.true_name is None else f"\n{self.true_name}"
             self.query_pose_ax_.set_title(f"true pose{name}", fontsize="small")
