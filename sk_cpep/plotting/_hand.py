@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 N_JOINTS = 20
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+JOINT_NAMES = ("THUMB_CMC_FE", "THUMB_CMC_AA", "THUMB_MCP_FE", "THUMB_IP_FE") + tuple(
+    f"{finger.upper()}_{joint}"
+    for finger in FINGERS[1:]
+    for joint in ("MCP_AA", "MCP_FE", "PIP_FE", "DIP_FE")
+)
 
 # In palm lengths; x points from thumb to little finger, y along the fingers,
 # z out of the palm.

@@ -8,8 +8,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .._typing import AnyArray, Float64Array
-from ..datasets.emg2pose._format import JOINT_NAMES
-from ..datasets.simulation._gestures import JOINT_LIMITS, REST_POSTURE
+from ._hand import JOINT_NAMES
+
+# Radians, in the order of emg2pose: a relaxed hand, and how far joints go.
+RELAXED = np.deg2rad([10, 25, 12, 15, *4 * [0, 28, 35, 18]])
+_LIMITS = np.deg2rad(
+    [(-25, 55), (-10, 70), (-15, 65), (-20, 85)]
+    + 4 * [(-25, 25), (-30, 95), (-5, 115), (-5, 85)]
+)
 
 # Sensors of Ninapro's glove that are drawn, and degrees for a standard deviation.
 # Those of fingers rise with flexion and those of the thumb fall, in all 15 people of
@@ -65,10 +71,10 @@ def hand_angles(pose: AnyArray, joint_names: Sequence[str]) -> Float64Array:
     pose = np.asarray(pose, dtype=float)
     if set(JOINT_NAMES) <= set(row):
         return pose[[row[name] for name in JOINT_NAMES]]
-    angles = np.repeat(REST_POSTURE[:, None], pose.shape[1], axis=1)
+    angles = np.repeat(RELAXED[:, None], pose.shape[1], axis=1)
     for joint, (sensor, degrees) in _FLEXION.items():
         angles[JOINT_NAMES.index(joint)] += np.deg2rad(degrees) * pose[row[sensor]]
-    return np.clip(angles, *JOINT_LIMITS.T[:, :, None])
+    return np.clip(angles, *_LIMITS.T[:, :, None])
 
 
 def distinct_posture(angles: Float64Array) -> Float64Array:
@@ -87,5 +93,5 @@ def distinct_posture(angles: Float64Array) -> Float64Array:
     """
     size = max(1, angles.shape[1] // 4)
     means = sliding_window_view(angles, size, axis=1).mean(axis=2)  # (20, n_stretches)
-    distances = np.linalg.norm(means - REST_POSTURE[:, None], axis=0)
+    distances = np.linalg.norm(means - RELAXED[:, None], axis=0)
     return means[:, distances.argmax()]

@@ -10,9 +10,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._typing import AnyArray
-from ..datasets.emg2pose._format import JOINT_NAMES
 from ._display import Display, import_pyplot, only_window, time_axis
-from ._hand import FINGERS, N_JOINTS, draw_hand
+from ._hand import FINGERS, JOINT_NAMES, N_JOINTS, draw_hand
 from ._posture import can_be_hand, distinct_posture, hand_angles
 
 if TYPE_CHECKING:

@@ -8,7 +8,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
-from sk_cpep.plotting._posture import can_be_hand, distinct_posture, hand_angles
+from sk_cpep.datasets.emg2pose._format import JOINT_NAMES
+from sk_cpep.datasets.ninapro._load import _SENSORS
+from sk_cpep.datasets.simulation._gestures import JOINT_LIMITS, REST_POSTURE
+from sk_cpep.plotting import _hand
+from sk_cpep.plotting._posture import (
+    RELAXED,
+    can_be_hand,
+    distinct_posture,
+    hand_angles,
+)
 
 _DEFAULT = Path(__file__).parents[2] / ".." / "shared" / "data" / "ninapro_db1"
 REAL = Path(os.environ.get("SK_CPEP_NINAPRO_DB1", _DEFAULT))
@@ -55,6 +64,12 @@ def glove(**sensors):
     return angles[:, 0]
 
 
+def test_names_and_hands_are_those_of_the_readers():
+    assert _hand.JOINT_NAMES == JOINT_NAMES
+    assert SENSORS == _SENSORS
+    assert_allclose(RELAXED, REST_POSTURE)
+
+
 def test_joints_are_found_by_name():
     recordings = make_gesture_recordings(
         1, gestures=1, n_repetitions=1, sfreq=100, pose_sfreq=50, random_state=0
@@ -90,8 +105,10 @@ def test_other_sensors_are_left_out():
 
 
 def test_a_glove_never_breaks_a_hand():
-    angles = hand_angles(np.full((22, 3), 50.0), SENSORS)
-    assert (np.abs(np.rad2deg(angles)) <= 115.1).all()
+    for far in (-50.0, 50.0):
+        angles = hand_angles(np.full((22, 3), far), SENSORS)
+        low, high = JOINT_LIMITS.T[:, :, None]
+        assert ((angles >= low) & (angles <= high)).all()
 
 
 def test_the_moment_furthest_from_a_relaxed_hand():
