@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.io import savemat
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -16,12 +17,27 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sk_cpep
+from sk_cpep import ZeroShotClassifier
 from sk_cpep._cli import main
 from sk_cpep.datasets import load_ninapro_db1, make_gesture_recordings
 from sk_cpep.demo import _cli
 from sk_cpep.demo._config import NINAPRO, SIMULATED
-from sk_cpep.demo._report import format_table, save_pictures, save_records, set_aside
-from sk_cpep.demo._run import choose_test_users, make_demo_data, run_demo
+from sk_cpep.demo._report import (
+    format_report,
+    format_table,
+    save_pictures,
+    save_records,
+    set_aside,
+)
+from sk_cpep.demo._run import (
+    EVERY,
+    REST,
+    choose_test_users,
+    cut_demo_windows,
+    make_demo_data,
+    run_demo,
+    split_demo_windows,
+)
 from sk_cpep.evaluation import fold_users
 from sk_cpep.evaluation._gesture_windows import label_share, prepare_signals
 
@@ -48,7 +64,9 @@ TINY = replace(
     emg_encoder={"patch_length": 10, **NETWORK, **ONE_EPOCH},
     pose_encoder={"patch_length": 10, **NETWORK, **ONE_EPOCH},
     alignment={"pooling": "mean", "center_pose": True, **ONE_EPOCH},
-    probe_C=0.1,
+    supervised=ONE_EPOCH,
+    n_people=(1, 2, "all"),
+    n_draws=2,
     n_neighbors=3,
 )
 TINY_NINAPRO = replace(
@@ -60,7 +78,11 @@ TINY_NINAPRO = replace(
     emg_encoder=TINY.emg_encoder,
     pose_encoder=TINY.pose_encoder,
     alignment=TINY.alignment,
+    supervised=TINY.supervised,
+    n_people=(1, "all"),
+    n_draws=1,
     n_neighbors=3,
+    rest_control=False,  # rests are shorter than windows
 )
 PICTURES = {
     f"{name}.png"
@@ -71,10 +93,11 @@ PICTURES = {
         "confusion",
         "retrieval",
         "results",
+        "label_efficiency",
     )
 }
 GESTURE_SETS = ("in_distribution", "unseen")
-POSE_MAE = "Pose-MAE (upper bound)"
+POSE_MAE, BINS = "Pose-MAE (upper bound)", "Amplitude in ten bins"
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +224,9 @@ def test_emg_and_pose_are_of_the_same_moment(data, recordings):
 
 
 def test_prepare_standardises_each_recording(recordings):
-    for signals in prepare_signals(recordings, TINY.filter, TINY.envelope):
-        for signal in signals:
+    signals = prepare_signals(recordings, TINY.filter, TINY.envelope)
+    for part in (signals.emg, signals.root, signals.pose):
+        for signal in part:
             assert_allclose(signal.mean(axis=1), 0, atol=1e-4)
             assert_allclose(signal.std(axis=1), 1, rtol=1e-3)
 
@@ -248,26 +272,83 @@ def test_one_person_is_too_few(chosen):
 # What is reported
 
 
-def find(records, method, protocol, gestures):
-    key = (method, protocol, gestures)
+def find(records, method, protocol, gestures, n_people=None, windows=None):
     return next(
-        r for r in records if (r["method"], r["protocol"], r["gestures"]) == key
+        r
+        for r in records
+        if (r["method"], r["protocol"], r["gestures"]) == (method, protocol, gestures)
+        and (n_people is None or r["n_people"] == n_people)
+        and r.get("windows") == windows
     )
 
 
+PROBED = (
+    "Amplitude",
+    BINS,
+    "EMG-MAE",
+    "EMG-MAE and bins",
+    "CPEP",
+    "CPEP and bins",
+    POSE_MAE,
+)
+NAMED = ("CPEP", POSE_MAE)
+
+
 def test_a_record_for_every_row(result):
-    keys = {(r["method"], r["protocol"], r["gestures"]) for r in result.records}
-    probed = ("Amplitude features", "EMG-MAE", "CPEP", POSE_MAE)
-    expected = {(m, "linear_probe", g) for m in probed for g in GESTURE_SETS}
-    named = ("CPEP", POSE_MAE)
-    expected |= {(m, "zero_shot", g) for m in named for g in GESTURE_SETS}
-    assert keys == expected
-    assert len(result.records) == len(expected)
+    keys = [
+        (r["method"], r["protocol"], r["gestures"], r["n_people"], r.get("windows"))
+        for r in result.records
+        if r["protocol"] != "generalised_zero_shot"
+    ]
+    expected = {
+        (m, "linear_probe", g, n, None)
+        for m in PROBED
+        for g in GESTURE_SETS
+        for n in (1, 2, "all")
+    }
+    expected |= {(m, "zero_shot", g, 0, None) for m in NAMED for g in GESTURE_SETS}
+    expected |= {
+        ("EMG encoder, supervised", "supervised", g, "all", None) for g in GESTURE_SETS
+    }
+    expected |= {
+        (m, "own_repetition", g, 0, None) for m in PROBED for g in GESTURE_SETS
+    }
+    session = "in_distribution"
+    expected |= {(m, "linear_probe", session, "all", EVERY) for m in PROBED}
+    expected |= {(m, "zero_shot", session, 0, EVERY) for m in NAMED}
+    assert set(keys) == expected
+    assert len(keys) == len(expected)
     for record in result.records:
-        assert record["chance"] == (0.5 if record["gestures"] == "unseen" else 1 / 3)
         assert list(record["per_user"]) == ["3", "4"]
-        mean = np.mean(list(record["per_user"].values()))
-        assert record["macro_accuracy"] == pytest.approx(mean)
+        n = {"generalised_zero_shot": 5, "own_repetition": 5}.get(record["protocol"])
+        if record.get("windows") == EVERY:
+            n = 6
+        if n is None:
+            n = 2 if record["gestures"] == "unseen" else 3
+        assert record["chance"] == pytest.approx(1 / n)
+        if record["gestures"] != "harmonic_mean":
+            mean = np.mean(list(record["per_user"].values()))
+            assert record["macro_accuracy"] == pytest.approx(mean)
+
+
+def test_all_gestures_in_one_gallery(data, result):
+    plain = [
+        find(result.records, "CPEP", "generalised_zero_shot", g) for g in GESTURE_SETS
+    ]
+    poses, names = (
+        np.concatenate([getattr(data.train[g], part) for g in GESTURE_SETS])
+        for part in ("P", "y")
+    )
+    zero = ZeroShotClassifier(result.cpep, 3).fit(poses, names)
+    for record, gestures in zip(plain, GESTURE_SETS, strict=True):
+        test = data.test[gestures]
+        check_numbers(record, zero.predict(test.X), test)
+    penalties = {
+        r["settings"]["seen_penalty"]
+        for r in result.records
+        if r["protocol"] == "generalised_zero_shot"
+    }
+    assert penalties == {0.0, TINY.seen_penalty}
 
 
 def check_numbers(record, y_pred, test):
@@ -290,8 +371,15 @@ def test_windows_of_onsets(recordings):
         assert (gesture > 0).mean() >= 0.5
 
 
-def probe(Z, y, Z_test):
-    model = LogisticRegression(C=TINY.probe_C, max_iter=2000)
+def probe(name, Z, y, Z_test):
+    """What the classifier of a record's name makes of embeddings."""
+    kind, value = name.split("=")
+    if kind.startswith("softmax"):
+        C = float(value)
+        model = LogisticRegression(C=C, max_iter=2000, class_weight="balanced")
+    else:
+        equal = np.full(len(np.unique(y)), 1 / len(np.unique(y)))
+        model = LinearDiscriminantAnalysis("lsqr", shrinkage=float(value), priors=equal)
     return make_pipeline(StandardScaler(), model).fit(Z, y).predict(Z_test)
 
 
@@ -299,16 +387,22 @@ def probe(Z, y, Z_test):
 def test_numbers_of_the_probes(data, result, gestures):
     train, test = data.train[gestures], data.test[gestures]
     cpep = result.cpep.set_params(embedding="encoder")
+    before = [cpep.transform(w.X) for w in (train, test)]
+    cpep.set_params(embedding="projection")
+    bins = [w.features for w in (train, test)]
     embeddings = {
-        "Amplitude features": [w.X.astype(float).mean(axis=2) for w in (train, test)],
+        BINS: bins,
+        "Amplitude": [f.reshape(len(f), 16, 10).mean(axis=2) for f in bins],
         "EMG-MAE": [result.emg_mae.transform(w.X) for w in (train, test)],
         "CPEP": [cpep.transform(w.X) for w in (train, test)],
+        "CPEP and bins": [np.hstack(pair) for pair in zip(before, bins, strict=True)],
         POSE_MAE: [result.pose_mae.transform(w.P) for w in (train, test)],
     }
-    cpep.set_params(embedding="projection")
     for method, (Z, Z_test) in embeddings.items():
-        record = find(result.records, method, "linear_probe", gestures)
-        check_numbers(record, probe(Z.astype(float), train.y, Z_test), test)
+        record = find(result.records, method, "linear_probe", gestures, "all")
+        name = record["settings"]["classifier"]
+        predicted = probe(name, Z.astype(float), train.y, Z_test.astype(float))
+        check_numbers(record, predicted, test)
 
 
 @pytest.mark.parametrize("gestures", GESTURE_SETS)
@@ -345,38 +439,61 @@ def record_of(method, protocol, gestures, mean, sd, chance):
 
 
 def test_table_by_hand():
+    seen, new = GESTURE_SETS
     records = [
-        record_of("EMG-MAE", "linear_probe", "in_distribution", 0.347, 0.058, 0.125),
-        record_of("CPEP", "linear_probe", "in_distribution", 0.782, 0.1, 0.125),
-        record_of("CPEP", "linear_probe", "unseen", 0.5361, None, 0.25),
-        record_of("CPEP", "zero_shot", "unseen", 0.481, 0.02, 0.25),
+        record_of("EMG-MAE", "linear_probe", seen, 0.347, 0.058, 0.125),
+        record_of("EMG-MAE", "linear_probe", seen, 0.2, 0.01, 0.125) | {"n_people": 1},
+        record_of("CPEP", "linear_probe", seen, 0.782, 0.1, 0.125),
+        record_of("CPEP", "linear_probe", new, 0.5361, None, 0.25),
+        record_of("CPEP", "zero_shot", new, 0.481, 0.02, 0.25),
+        record_of("Network", "supervised", new, 0.6, 0.03, 0.25),
+        record_of("CPEP", "zero_shot", new, 0.1, 0.02, 0.25) | {"windows": EVERY},
     ]
-    head = "probe, in distribution | probe, unseen | zero-shot, in distribution | "
-    dashes = "|".join("-" * n for n in (16, 24, 15, 28, 19))
-    assert format_table(records).splitlines() == [
-        f"| macro accuracy | {head}zero-shot, unseen |",
-        f"|{dashes}|",
-        "| EMG-MAE        | 0.35 ± 0.06            | –             "
-        "| –                          | –                 |",
-        "| CPEP           | 0.78 ± 0.10            | 0.54          "
-        "| –                          | 0.48 ± 0.02       |",
-        "| Chance         | 0.12                   | 0.25          "
-        "| –                          | 0.25              |",
-    ]
-
-
-def test_table_of_a_run(result):
-    lines = format_table(result.records).splitlines()
+    lines = format_table(records).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert [row[0] for row in rows[2:]] == [
-        "Amplitude features",
-        "EMG-MAE",
-        "CPEP",
-        POSE_MAE,
-        "Chance",
+    assert rows[0] == [
+        "macro accuracy",
+        *(
+            f"{labels} labels, {gestures}"
+            for labels in ("no", "one person's", "all")
+            for gestures in ("in distribution", "unseen")
+        ),
     ]
-    assert {len(row) for row in rows} == {5}
-    assert rows[-1][1:] == ["0.33", "0.50", "0.33", "0.50"]
+    assert rows[2:] == [
+        ["EMG-MAE", "–", "–", "0.20 ± 0.01", "–", "0.35 ± 0.06", "–"],
+        ["CPEP", "–", "0.48 ± 0.02", "–", "–", "0.78 ± 0.10", "0.54"],
+        ["Network", "–", "–", "–", "–", "–", "0.60 ± 0.03"],
+        ["Chance", "–", "0.25", "0.12", "–", "0.12", "0.25"],
+    ]
+
+
+def test_report_of_a_run(result):
+    report = format_report(result.records)
+    rows = [line.split("|")[1].strip() for line in report.splitlines() if "|" in line]
+    assert rows.count("CPEP") == 4  # labels, one gallery, own repetition, sessions
+    assert rows.count("EMG encoder, supervised") == 2  # labels, and CPEP less it
+    assert "CPEP less …" in rows
+    for text in (
+        "All gestures in one gallery",
+        "one labelled repetition of the person's own",
+        "Every window of the sessions",
+    ):
+        assert text in report
+    assert "rest before" not in report  # rests are shorter than windows
+
+
+def test_rest_is_evaluated_where_sessions_have_blocks(recordings):
+    config = replace(TINY, rest_control=True, window=0.4, emg_encoder={})
+    windows = cut_demo_windows(recordings, config)
+    fold = split_demo_windows(windows, [3, 4], TINY.unseen)
+    assert list(fold.controls) == [REST, EVERY]
+    rest, every = fold.controls.values()
+    assert set(rest.test) == set(GESTURE_SETS)
+    assert set(every.test) == {"in_distribution"}
+    assert set(every.test["in_distribution"].y) == set(recordings.gesture_names)
+    for part in (rest, every):
+        assert set(part.train["in_distribution"].users) == {0, 1, 2}
+        assert set(part.test["in_distribution"].users) == {3, 4}
 
 
 # What is left behind
