@@ -77,7 +77,7 @@ def split_gestures(
         }
     )
     tested = np.isin(users, held_out)
-    is_unseen = np.isin(named.y, unseen)
+    is_unseen = np.isin(named.y, list(unseen))
     gestures = dict(zip(GESTURE_SETS, (~is_unseen, is_unseen)))
     present = {name: rows for name, rows in gestures.items() if rows.any()}
     return GestureFold(

@@ -99,7 +99,7 @@ def folds_of(
     ValueError
         If data or folds do not fit together; the message says how.
     """
-    fitted = is_fitted(encoder)
+    fitted, unseen = is_fitted(encoder), list(unseen)
     source = _read(encoder, data, purity, rest, fitted, poses)
     unseen_rows(source.y, unseen)
     layout = _lay_out(source, cv, unseen)

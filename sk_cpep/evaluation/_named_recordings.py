@@ -15,6 +15,7 @@ from .._ids import read_comparable, read_ids
 from .._typing import AnyArray, BoolArray
 from ..encoders._pairing import check_recordings
 from ..preprocessing import Windower
+from ..preprocessing._labels import is_text
 from ..preprocessing._origin import Origin, origin_of
 from ..preprocessing._paired import plan_every_window, vote
 from ..preprocessing._tracks import TOLERANCE, Track, read_tracks
@@ -283,8 +284,8 @@ def read_recordings(
     plan = plan_every_window(lengths, *cutting.emg)
     rows = np.flatnonzero(labels.fits(plan))
     winners, shares = vote(labels, plan[rows])
+    names = _read_names(names, labels)
     if names is not None:
-        names = np.asarray(names)
         winners = names[winners]
     plan["purity"][rows] = shares
     named = shares >= purity
@@ -379,6 +380,21 @@ def _trim(
         signals.append(x[:, :n_times])
         poses.append(p[:, :n_pose_times])
     return signals, poses
+
+
+def _read_names(names: Any, labels: Track) -> AnyArray | None:
+    """What labels stand for, or None where they are names themselves."""
+    if names is None or is_text(labels.data[0]):
+        return None
+    low, high = (
+        pick([pick(x) for x in labels.data if len(x)]) for pick in (np.min, np.max)
+    )
+    if low < 0 or high >= len(names):
+        raise ValueError(
+            f"Labels go from {low} to {high}, but there are {len(names)} gesture_names: "
+            "labels are their numbers, from 0 on."
+        )
+    return np.asarray(names)
 
 
 def _label_of_rest(rest: Any, labels: Track, names: AnyArray | None) -> Any:

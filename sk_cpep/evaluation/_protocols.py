@@ -200,6 +200,7 @@ def linear_probe(
     {'anna': 1.0, 'ben': 1.0}
     """
     if cv is not None:
+        softmax_candidates(C, max_iter)  # refuses a wrong C before anything is fitted
         return evaluate_in_fold(
             linear_probe,
             encoder,
