@@ -43,6 +43,8 @@ def _learns(step: Any) -> bool:
     """Whether a step of a pipeline is changed by a fit of the pipeline."""
     if step is None or isinstance(step, (str, FrozenEstimator)):
         return False
+    if isinstance(step, Pipeline):
+        return any(_learns(inner) for _, inner in step.steps)
     return not hasattr(step, "__sklearn_tags__") or get_tags(step).requires_fit
 
 

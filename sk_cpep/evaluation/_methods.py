@@ -312,7 +312,8 @@ def cross_validate_gestures(
 
     See Also
     --------
-    linear_probe, zero_shot : The protocols, for encoders that are fitted.
+    linear_probe, zero_shot : One protocol at a time, of recordings too, and for encoders
+        that are fitted.
 
     Examples
     --------

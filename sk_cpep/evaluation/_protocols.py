@@ -119,7 +119,8 @@ def linear_probe(
         Name of what is evaluated, by default that of the encoder's class.
 
     gestures : {"in_distribution", "unseen"}, default="in_distribution"
-        Whether the encoder was pre-trained on these gestures. Only recorded.
+        Whether the encoder was pre-trained on these gestures. Only recorded. With
+        `unseen`, the sets of gestures tell.
 
     train_windows, test_windows : default=None
         Where the windows lie in the recordings; see :func:`check_disjoint`.
@@ -169,12 +170,13 @@ def linear_probe(
     :class:`~sklearn.frozen.FrozenEstimator`, is used as it is: it must never have seen
     any of these people, nor the `unseen` gestures, which cannot be checked here.
 
-    Windows are fitted to if they are of no unseen gesture; they may hold samples of
-    one where they are of several. Of recordings, the stretches without a sample of an
-    unseen gesture are fitted to, each as a recording of its own, if it is as long as a
-    window; EMG and pose are cut at the same moments. A filter sees an end at either side
-    of them, where it sees none in the whole recordings whose windows are then named:
-    see `n_ringing_` of :class:`~sk_cpep.BandpassNotch` for how far that reaches.
+    A window counts as its label says: one of a seen gesture is fitted to, though some
+    of its samples may be of an unseen one. Of recordings, the stretches without a
+    sample of an unseen gesture are fitted to, each as a recording of its own, if it is
+    as long as a window; EMG and pose are cut at the same moments. A filter sees an end
+    at either side of them, where it sees none in the whole recordings whose windows are
+    then named: see `n_ringing_` of :class:`~sk_cpep.BandpassNotch` for how far that
+    reaches.
 
     Examples
     --------
@@ -200,7 +202,8 @@ def linear_probe(
     {'anna': 1.0, 'ben': 1.0}
     """
     if cv is not None:
-        softmax_candidates(C, max_iter)  # refuses a wrong C before anything is fitted
+        if classifiers is None:
+            softmax_candidates(C, max_iter)  # refuses a wrong C before any fit
         return evaluate_in_fold(
             linear_probe,
             encoder,
@@ -314,7 +317,8 @@ def zero_shot(
         Name of what is evaluated, by default that of the encoder's class.
 
     gestures : {"in_distribution", "unseen"}, default="in_distribution"
-        Whether the encoder was pre-trained on these gestures. Only recorded.
+        Whether the encoder was pre-trained on these gestures. Only recorded. With
+        `unseen`, the sets of gestures tell.
 
     gallery_windows, test_windows : default=None
         Where the windows lie in the recordings; see :func:`check_disjoint`. Give

@@ -492,6 +492,7 @@ def test_frozen_behind_steps_that_are_not_fitted():
     probe(encoder, windows(), cv=3)
     assert len(Spy.fits) == 3
     assert not hasattr(encoder[0], "n_fits_")
+    assert not is_fitted(make_pipeline(Spy(), make_pipeline(FrozenEstimator(fitted))))
 
 
 def test_a_frozen_pipeline_on_recordings():
