@@ -23,6 +23,14 @@ def filter_and_window(ns):
     assert ns["windows"]["purity"].min() >= 0.8
 
 
+def fingers(ns):
+    assert ns["X"].shape[1:] == (14, 125)
+    assert set(ns["accuracy"]) == set(ns["data"].joint_names)
+    # Nobody's chance, though not on all fingers equally well.
+    assert np.mean(list(ns["accuracy"].values())) > 0.7
+    assert ns["early"][-1] * 6 + 125 <= ns["late"][0] * 6
+
+
 def pretrain_and_reconstruct(ns):
     assert ns["explained"]["EMG"] > 0.5
     assert ns["explained"]["pose"] > 0.6
@@ -69,6 +77,7 @@ CLAIMS = {
     f"plot_{claim.__name__}": claim
     for claim in (
         align_and_search,
+        fingers,
         emg2pose_corpus,
         filter_and_window,
         own_encoder,

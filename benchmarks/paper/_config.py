@@ -91,7 +91,7 @@ class PaperConfig:
     n_people: tuple = (1, 2, 4, 8, "all")
     n_draws: int = 8
     n_neighbors: int = 10
-    seen_penalty: float = 0.1
+    seen_penalty: float = 0.08
     seeds: tuple = (0,)
     windows: DemoConfig | None = None
     n_folds: int = 1

@@ -96,7 +96,7 @@ class DemoConfig:
     rest_control: bool = False
     session_stride: float = 1.0
     n_neighbors: int = 10
-    seen_penalty: float = 0.1
+    seen_penalty: float = 0.08
     baseline: float | None = None
 
     @property

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import evaluation
-from .._typing import PathLike, Record
-from ..evaluation import GestureFold
+from .._typing import AnyArray, PathLike, Record
+from ..evaluation import GestureFold, GestureWindows
 from ._run import CPEP_ROW, EVERY, REST
 
 if TYPE_CHECKING:
@@ -367,24 +367,125 @@ def draw_confusion(data: GestureFold, result: DemoResult, recordings: Any) -> An
     return figure
 
 
-def draw_retrieval(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
-    """One EMG query of an unseen gesture, with the poses that it retrieved."""
+def draw_successes_and_failures(
+    data: GestureFold,
+    result: DemoResult,
+    recordings: Any,
+    gestures: str = "unseen",
+    n_neighbors: int = 5,
+) -> Any:
+    """An EMG query that is named rightly and one that is not, poses drawn as hands.
+
+    Each is the typical one of its kind; see :func:`typical_queries`. Beside it are what
+    the hand did, and the poses that it retrieved.
+
+    Parameters
+    ----------
+    data : GestureFold
+
+    result : DemoResult
+
+    recordings : Bunch
+        For rates, and for joint angles in radians, where these were recorded. Of a
+        glove, which is not calibrated, standardised sensors are drawn.
+
+    gestures : {"in_distribution", "unseen"}, default="unseen"
+        From which set the queries are.
+
+    n_neighbors : int, default=5
+        Poses to show of each query.
+    """
     from ..plotting import RetrievalDisplay
 
-    test, train = data.test["unseen"], data.train["unseen"]
-    return RetrievalDisplay.from_estimator(
-        result.zero_shot["unseen"],
-        test.X,
-        train.P,
-        index=len(test) // 2,
-        y=test.y,
-        n_neighbors=5,
-        style="traces",
-        sfreq=recordings.sfreq,
-        pose_sfreq=recordings.pose_sfreq,
-        unit="SD",
-        pose_unit="SD",
-    ).figure_
+    test, train = data.test[gestures], data.train[gestures]
+    classifier = result.zero_shot[gestures]
+    queries = typical_queries(classifier, test)
+    heights = [0.3 if index is None else 3.7 for index in queries.values()]
+    figure = pyplot().figure(figsize=(15, sum(heights)), layout="constrained")
+    rows = figure.subfigures(len(queries), 1, height_ratios=heights)
+    for row, (verdict, index) in zip(rows, queries.items()):
+        if index is None:
+            note = f"No {gestures.replace('_', ' ')} gesture was named {verdict}ly."
+            row.text(0.5, 0.5, note, ha="center")
+            continue
+        RetrievalDisplay.from_estimator(
+            classifier,
+            test.X,
+            poses_as_recorded(train, recordings),
+            index,
+            y=test.y,
+            P=poses_as_recorded(test, recordings),
+            n_neighbors=n_neighbors,
+            figure=row,
+            sfreq=recordings.sfreq,
+            pose_sfreq=recordings.pose_sfreq,
+            unit="SD",
+            pose_unit=_pose_unit(recordings),
+            joint_names=recordings.joint_names,
+        )
+    return figure
+
+
+def typical_queries(classifier: Any, windows: GestureWindows) -> dict[str, int | None]:
+    """The query of median confidence among those named right, and among those wrong.
+
+    Confidence is the share of the votes for the name; the lower of two middle ones is
+    taken, the earlier window where several are equally sure.
+
+    Parameters
+    ----------
+    classifier : fitted ZeroShotClassifier
+
+    windows : GestureWindows
+        Queries with their names.
+
+    Returns
+    -------
+    queries : dict of str to int or None
+        Rows of `windows` under "right" and "wrong"; None where there is no such query.
+    """
+    votes = classifier.predict_proba(windows.X)
+    is_right = classifier.classes_[votes.argmax(axis=1)] == windows.y
+    # Votes are told apart to a floating-point step only where there is a tie.
+    confidence = votes.max(axis=1).round(9)
+    queries: dict[str, int | None] = {}
+    for verdict, chosen in (("right", is_right), ("wrong", ~is_right)):
+        rows = np.flatnonzero(chosen)
+        order = rows[np.argsort(confidence[rows], kind="stable")]
+        queries[verdict] = int(order[(len(order) - 1) // 2]) if len(order) else None
+    return queries
+
+
+def poses_as_recorded(windows: GestureWindows, recordings: Any) -> AnyArray:
+    """Poses of windows in radians, where they were recorded so; else standardised.
+
+    Parameters
+    ----------
+    windows : GestureWindows
+        With where each lies.
+
+    recordings : Bunch
+        What they are cut from.
+
+    Returns
+    -------
+    P : ndarray of shape (n_windows, n_joints, n_pose_times)
+    """
+    if _pose_unit(recordings) != "rad":
+        return np.asarray(windows.P)
+    ratio = recordings.pose_sfreq / recordings.sfreq
+    n_times = windows.P.shape[2]
+    poses = []
+    for recording, start in windows.windows[["recording", "start"]]:
+        whole = recordings.pose[recording]
+        first = min(round(start * ratio), whole.shape[1] - n_times)
+        poses.append(whole[:, first : first + n_times])
+    return np.stack(poses)
+
+
+def _pose_unit(recordings: Any) -> str:
+    """Unit in which poses are drawn."""
+    return "rad" if recordings.units["pose"] == "rad" else "SD"
 
 
 def draw_results(data: GestureFold, result: DemoResult, recordings: Any) -> Any:
@@ -408,7 +509,7 @@ PICTURES = {
     "reconstruction.png": draw_reconstruction,
     "embeddings.png": draw_embeddings,
     "confusion.png": draw_confusion,
-    "retrieval.png": draw_retrieval,
+    "retrieval.png": draw_successes_and_failures,
     "results.png": draw_results,
     "label_efficiency.png": draw_label_efficiency,
 }

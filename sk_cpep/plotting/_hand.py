@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 N_JOINTS = 20
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+JOINT_NAMES = ("THUMB_CMC_FE", "THUMB_CMC_AA", "THUMB_MCP_FE", "THUMB_IP_FE") + tuple(
+    f"{finger.upper()}_{joint}"
+    for finger in FINGERS[1:]
+    for joint in ("MCP_AA", "MCP_FE", "PIP_FE", "DIP_FE")
+)
 
 # In palm lengths; x points from thumb to little finger, y along the fingers,
 # z out of the palm.
@@ -89,6 +94,6 @@ def draw_hand(ax: Axes, angles: ArrayLike) -> list[Line2D]:
         ax.plot(*finger[1:].T, color=f"C{i}", label=name, **style)[0]
         for i, (name, finger) in enumerate(zip(FINGERS, points, strict=True))
     ]
-    ax.set(xlim=(-1.15, 1.35), ylim=(-0.15, 2.1), aspect="equal")
+    ax.set(xlim=(-1.4, 1.0), ylim=(-0.15, 2.1), aspect="equal")
     ax.axis("off")
     return fingers + lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _SETS = {"in_distribution": "in distribution", "unseen": "unseen"}
 # Where zero-shot stands on an axis of the logarithm of base 2 of the number.
 _NONE = -1.0
+# Letters in a line of the legend.
+_BREADTH = 26
 
 
 @dataclass(eq=False, repr=False)
@@ -116,19 +119,22 @@ class LabelEfficiencyDisplay(Display):
         sets = list(dict.fromkeys(r["gestures"] for r in shown))
         methods = list(dict.fromkeys(r["method"] for r in shown))
         colours = dict(zip(methods, class_colours(self, len(methods)), strict=True))
-        self._set_axes(ax, 1, len(sets), (4.6, 4.0), sharey=True)
+        # A third of a panel's breadth is for the legend beside them.
+        size = (4.2 + 2.4 / len(sets), 4.0)
+        self._set_axes(ax, 1, len(sets), size, sharey=True)
         self.lines_: dict[tuple[str, str], Line2D] = {}
         self.zero_shot_: dict[tuple[str, str], Line2D] = {}
         for axes, gestures in zip(self.axes_, sets):
             here = [r for r in shown if r["gestures"] == gestures]
             for shift, method in enumerate(methods):
                 mine = [r for r in here if r["method"] == method]
-                key, nudge = (gestures, method), 0.05 * (shift - len(methods) / 2)
+                key = gestures, method
+                nudge = 0.05 * (shift - (len(methods) - 1) / 2)
                 self._draw(axes, key, mine, colours[method], nudge, show_interval)
             self._dress(axes, gestures, here)
         for axes in self.axes_:
             axes.set_ylim(bottom=0)
-        self._add_legend(methods)
+        self._add_legend(methods, is_own=ax is None)
         return self
 
     def _draw(
@@ -171,6 +177,8 @@ class LabelEfficiencyDisplay(Display):
             ticks[_place(record)] = _tick(record)
         places = sorted(place for place in ticks if place is not None)
         axes.set_xticks(places, [ticks[place] for place in places])
+        if _NONE in ticks:  # no step of the logarithmic scale
+            axes.axvline(_NONE / 2, color="0.85", linewidth=0.8, zorder=0)
         axes.set_xlabel("people whose labels are used")
         axes.set_title(_SETS.get(gestures, gestures).replace("_", " "))
         chances = {r["chance"] for r in records if r.get("chance") is not None}
@@ -182,16 +190,25 @@ class LabelEfficiencyDisplay(Display):
         if axes is self.ax_:
             axes.set_ylabel("macro accuracy")
 
-    def _add_legend(self, methods: Sequence[str]) -> None:
-        """Name the methods, beside the last axes."""
-        named: dict[str, Line2D] = {}
-        for (_, method), line in (self.zero_shot_ | self.lines_).items():
+    def _add_legend(self, methods: Sequence[str], is_own: bool) -> None:
+        """Name the methods, beside the axes."""
+        named: dict[str, Any] = {}
+        for (_, method), line in [*self.lines_.items(), *self.zero_shot_.items()]:
             named.setdefault(method, line)
-        named |= {method: line for (_, method), line in self.lines_.items()}
         handles = [named[method] for method in methods]
-        self.axes_[-1].legend(
-            handles, methods, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False
-        )
+        labels = [fill(str(method), _BREADTH) for method in methods]
+        if self.zero_shot_:
+            (mark,) = self.ax_.plot([], [], "D--", color="0.4", linewidth=0.8)
+            handles.append(mark)
+            labels.append("no labels (zero-shot)")
+        if is_own:
+            self.figure_.legend(
+                handles, labels, loc="outside right center", frameon=False
+            )
+        else:
+            self.axes_[-1].legend(
+                handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1)
+            ).set_frame_on(False)
 
 
 def _place(record: Mapping[str, Any]) -> float | None:

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._typing import AnyArray
 from ._display import Display, import_pyplot, only_window, time_axis
-from ._hand import FINGERS, N_JOINTS, draw_hand
+from ._hand import FINGERS, JOINT_NAMES, N_JOINTS, draw_hand
+from ._posture import can_be_hand, distinct_posture, hand_angles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _N_COLS = 5
+# Frames of poses whose name is the true one, and of others: told apart by their line
+# and in words as well.
+_FRAMES: dict[bool, dict[str, Any]] = {
+    True: {"color": "#1a7f37", "linestyle": "-", "linewidth": 2.5},
+    False: {"color": "#c62828", "linestyle": "--", "linewidth": 2.5},
+}
 Style = Literal["auto", "hand", "traces"]
 
 
@@ -55,6 +62,18 @@ class RetrievalDisplay(Display):
     pose_unit : str, default="rad"
         Unit of the joint angles, for their label.
 
+    joint_names : sequence of str, default=None
+        Names of the joints, by which hands are drawn: those of emg2pose, as of the
+        simulator (in radians), or of Ninapro's glove (in standard deviations).
+        None are those of emg2pose, where there are 20 joints.
+
+    true_name : object, default=None
+        The gesture of the query. Where given, each pose is framed, and called right
+        or wrong.
+
+    query_pose : ndarray of shape (n_joints, n_pose_times), default=None
+        What the hand did while the query was recorded, drawn beside it.
+
     Attributes
     ----------
     ax_, axes_, figure_
@@ -65,6 +84,12 @@ class RetrievalDisplay(Display):
 
     pose_lines_ : list of list of matplotlib Line2D
         Lines of each pose: a stick hand (5 fingers, palm) or one per joint.
+
+    query_pose_ax_ : matplotlib Axes or None
+        Axes of the query's own pose, if there is one.
+
+    query_pose_lines_ : list of matplotlib Line2D
+        Its lines; empty if there is none.
     """
 
     emg: AnyArray
@@ -77,6 +102,9 @@ class RetrievalDisplay(Display):
     pose_sfreq: float | None = None
     unit: str | None = None
     pose_unit: str = "rad"
+    joint_names: Sequence[str] | None = None
+    true_name: object = None
+    query_pose: AnyArray | None = None
 
     @classmethod
     def from_estimator(
@@ -87,6 +115,7 @@ class RetrievalDisplay(Display):
         index: int = 0,
         *,
         y: ArrayLike | None = None,
+        P: Any = None,
         n_neighbors: int | None = None,
         style: Style = "auto",
         figure: Figure | SubFigure | None = None,
@@ -109,21 +138,28 @@ class RetrievalDisplay(Display):
             Which window to show.
 
         y : array-like of shape (n_windows,), default=None
-            True gestures, for the title.
+            True gestures, for the title, and to frame each pose as right or wrong.
+
+        P : array-like of shape (n_windows, n_joints, n_pose_times), default=None
+            Poses recorded with `X`, as those of `P_gallery`, to draw the true one.
 
         n_neighbors : int, default=None
             Number of poses to show, by default as many as vote.
 
         style : {"auto", "hand", "traces"}, default="auto"
-            Draw poses as stick hands, which takes 20 angles in the order of
-            emg2pose and shows the middle of the window, or as angles over time.
-            By default hands where there are 20 angles.
+            Draw poses as stick hands, or as angles over time. Hands take 20 angles
+            in the order of emg2pose, or joints that `joint_names` tells, of emg2pose
+            or of Ninapro's glove; those of a glove, which is not calibrated, show
+            which finger bends and not how far. A hand is shown in the quarter of the
+            window in which it is furthest from a relaxed one. By default hands
+            wherever they can be drawn.
 
         figure : matplotlib Figure or SubFigure, default=None
             Where to draw, by default a new figure.
 
         **display_kw : dict
-            `sfreq`, `pose_sfreq`, `unit` and `pose_unit` of the display.
+            `sfreq`, `pose_sfreq`, `unit`, `pose_unit` and `joint_names` of the
+            display.
 
         Returns
         -------
@@ -139,15 +175,21 @@ class RetrievalDisplay(Display):
             )
         emg, batch = only_window(X, index)
         distance, found = estimator.kneighbors(batch, n_neighbors)
-        title = f"EMG, read as {estimator.predict(batch)[0]}"
+        name = estimator.predict(batch)[0]
+        shown: dict[str, Any] = {"title": f"EMG, read as {name}"}
         if y is not None:
-            title += f" (truly {np.asarray(y)[index]})"
+            true_name = np.asarray(y)[index]
+            verdict = _verdict(name == true_name).capitalize()
+            shown["title"] = f"{verdict}: EMG of {true_name}\nread as {name}"
+            shown["true_name"] = true_name
+        if P is not None:
+            shown["query_pose"] = only_window(P, index)[0]
         display = cls(
             emg,
             np.stack([np.atleast_2d(P_gallery[int(i)]) for i in found[0]]),
             estimator.gallery_labels_[found[0]],
             1 - distance[0],
-            **{"title": title} | display_kw,
+            **shown | display_kw,
         )
         return display.plot(figure, style=style)
 
@@ -166,18 +208,30 @@ class RetrievalDisplay(Display):
         self : RetrievalDisplay
             The display, with its attributes set.
         """
-        as_hand = _check_style(style, self.poses.shape[1])
+        n_joints = self.poses.shape[1]
+        names = _name_joints(self.joint_names, n_joints)
+        as_hand = _check_style(style, n_joints, names)
         self._add_axes(figure)
         self.emg_lines_: list[Line2D] = _draw_stack(
             self.ax_, self.emg, self.sfreq, self.unit
         )
         self.ax_.set_title(self.title)
-        draw = _draw_middle if as_hand else self._draw_traces
+
+        def draw(ax: Axes, pose: AnyArray) -> list[Line2D]:
+            if as_hand:
+                return draw_hand(ax, distinct_posture(hand_angles(pose, names)))
+            return self._draw_traces(ax, pose)
+
         self.pose_lines_: list[list[Line2D]] = [
             draw(ax, pose) for ax, pose in zip(self.axes_, self.poses, strict=True)
         ]
         for ax, name, s in zip(self.axes_, self.names, self.similarities, strict=True):
-            ax.set_title(f"{name}\nsimilarity {s:.2f}", fontsize="small")
+            self._entitle(ax, name, f"similarity {s:.2f}")
+        self.query_pose_lines_: list[Line2D] = []
+        if self.query_pose is not None and self.query_pose_ax_ is not None:
+            self.query_pose_lines_ = draw(self.query_pose_ax_, self.query_pose)
+            name = "" if self.true_name is None else f"\n{self.true_name}"
+            self.query_pose_ax_.set_title(f"true pose{name}", fontsize="small")
         if as_hand:
             self._name_fingers(self.pose_lines_[0][: len(FINGERS)])
         return self
@@ -188,12 +242,13 @@ class RetrievalDisplay(Display):
         n = len(self.poses)
         n_cols = min(n, _N_COLS)
         n_rows = -(-n // n_cols)
+        own = [] if self.query_pose is None else [1.2]
         if figure is None:
-            size = (4 + 1.7 * n_cols, max(3.2, 2.1 * n_rows))
+            size = (4 + 1.7 * (n_cols + sum(own)), max(3.2, 2.1 * n_rows))
             figure = plt.figure(figsize=size, layout="constrained")
-        halves = figure.add_gridspec(1, 2, width_ratios=[2.4, n_cols])
+        parts = figure.add_gridspec(1, 2 + len(own), width_ratios=[2.4, *own, n_cols])
         axes = (
-            halves[1]
+            parts[-1]
             .subgridspec(n_rows, n_cols)
             .subplots(sharex=True, sharey=True, squeeze=False)
         )
@@ -201,7 +256,24 @@ class RetrievalDisplay(Display):
             ax.remove()
         self.figure_: Figure | SubFigure = figure
         self.axes_: AnyArray = axes.ravel()[:n]
-        self.ax_: Axes = figure.add_subplot(halves[0])
+        self.ax_: Axes = figure.add_subplot(parts[0])
+        shared = {"sharex": self.axes_[0], "sharey": self.axes_[0]}
+        self.query_pose_ax_: Axes | None = (
+            figure.add_subplot(parts[1], **shared) if own else None
+        )
+
+    def _entitle(self, ax: Axes, name: object, similarity: str) -> None:
+        """Name a pose; frame it where the truth is known."""
+        if self.true_name is not None:
+            is_right = bool(name == self.true_name)
+            similarity = f"{_verdict(is_right)}, {similarity}"
+            ax.spines[:].set(**_FRAMES[is_right])
+            if not ax.axison:
+                ax.set_axis_on()
+                ax.tick_params(
+                    left=False, bottom=False, labelleft=False, labelbottom=False
+                )
+        ax.set_title(f"{name}\n{similarity}", fontsize="small")
 
     def _draw_traces(self, ax: Axes, pose: AnyArray) -> list[Line2D]:
         """Draw angles over time; return one line per joint."""
@@ -223,18 +295,35 @@ class RetrievalDisplay(Display):
         )
 
 
-def _draw_middle(ax: Axes, pose: AnyArray) -> list[Line2D]:
-    """Draw a stick hand at the middle of a pose window (20, n_times)."""
-    return draw_hand(ax, pose[:, pose.shape[1] // 2])
+def _verdict(is_right: bool) -> str:
+    """The word beside a frame."""
+    return "right" if is_right else "wrong"
 
 
-def _check_style(style: Style, n_joints: int) -> bool:
+def _name_joints(joint_names: Sequence[str] | None, n_joints: int) -> list[str]:
+    """Names of the joints; those of emg2pose, where none are given, if as many."""
+    if joint_names is None:
+        return list(JOINT_NAMES) if n_joints == N_JOINTS else []
+    if len(joint_names) != n_joints:
+        raise ValueError(
+            f"joint_names has {len(joint_names)} names, the poses have {n_joints} "
+            "joints: give one for each."
+        )
+    return list(joint_names)
+
+
+def _check_style(style: Style, n_joints: int, names: Sequence[str]) -> bool:
     """Whether to draw hands."""
     if style not in ("auto", "hand", "traces"):
         raise ValueError(f"style must be 'auto', 'hand' or 'traces', got {style!r}.")
-    if style == "hand" and n_joints != N_JOINTS:
-        raise ValueError(f"A stick hand takes {N_JOINTS} joint angles, got {n_joints}.")
-    return style != "traces" and n_joints == N_JOINTS
+    if style == "hand" and not can_be_hand(names):
+        known = f", named {list(names)}" if names else ""
+        raise ValueError(
+            f"A stick hand takes {N_JOINTS} joint angles, got {n_joints}{known}. Give "
+            "the names of emg2pose's joints, or of the sensors of Ninapro's glove, as "
+            "joint_names, or style='traces'."
+        )
+    return style != "traces" and can_be_hand(names)
 
 
 def _draw_stack(

@@ -9,9 +9,12 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
+from sk_cpep.datasets.emg2pose._format import JOINT_NAMES
+from sk_cpep.datasets.ninapro._load import _SENSORS as SENSORS
 from sk_cpep.plotting import (
     EmbeddingDisplay,
     GridDisplay,
+    LabelEfficiencyDisplay,
     ReconstructionDisplay,
     ResultsDisplay,
     RetrievalDisplay,
@@ -215,9 +218,10 @@ def test_retrieval_shows_the_neighbours():
     ):
         assert_array_equal([line.get_ydata() for line in lines], P[i])
         assert_allclose(lines[0].get_xdata(), np.arange(7) / 2)
-        assert ax.get_title() == f"{y[i]}\nsimilarity {1 - d:.2f}"
-    title = f"EMG, read as {zero_shot.predict(X)[2]} (truly c)"
+        assert ax.get_title() == f"{y[i]}\nwrong, similarity {1 - d:.2f}"
+    title = f"Wrong: EMG of c\nread as {zero_shot.predict(X)[2]}"
     assert display.ax_.get_title() == title
+    assert display.query_pose_ax_ is None and display.query_pose_lines_ == []
     gaps = [
         line.get_ydata() - x for line, x in zip(display.emg_lines_, X[2], strict=True)
     ]
@@ -238,6 +242,70 @@ def test_retrieval_draws_hands():
     assert len(traces.pose_lines_[0]) == 20
 
 
+@pytest.mark.parametrize("style", ["hand", "traces"])
+def test_retrieval_frames_what_is_right(style):
+    zero_shot, X, P, y = fitted_zero_shot(20)
+    display = RetrievalDisplay.from_estimator(
+        zero_shot, X, P, 1, y=["a", "ok", "b", "c"], style=style
+    )
+    found = y[zero_shot.kneighbors(X[1:2], return_distance=False)[0]]
+    assert 0 < np.sum(found == "ok") < 6
+    frames = {}
+    for ax, name in zip(display.axes_, found, strict=True):
+        verdict = "right" if name == "ok" else "wrong"
+        assert ax.get_title().split("\n")[1].startswith(f"{verdict}, ")
+        assert ax.axison
+        spine = ax.spines["left"]
+        frames.setdefault(verdict, set()).add(
+            (to_rgba(spine.get_edgecolor()), spine.get_linestyle())
+        )
+    ((colour, line),) = frames["right"]
+    ((other_colour, other_line),) = frames["wrong"]
+    assert colour != other_colour and line != other_line
+    verdict = "Right" if zero_shot.predict(X)[1] == "ok" else "Wrong"
+    assert display.ax_.get_title().startswith(f"{verdict}: EMG of ok\n")
+
+
+def test_retrieval_without_the_truth_has_no_verdict():
+    zero_shot, X, P, _ = fitted_zero_shot(20)
+    display = RetrievalDisplay.from_estimator(zero_shot, X, P)
+    assert display.ax_.get_title() == f"EMG, read as {zero_shot.predict(X)[0]}"
+    assert not any(ax.axison for ax in display.axes_)
+    assert all("\nsimilarity" in ax.get_title() for ax in display.axes_)
+
+
+def test_retrieval_draws_the_true_pose():
+    zero_shot, X, P, _ = fitted_zero_shot(5)
+    own = np.random.default_rng(1).normal(size=(4, 5, 7))
+    display = RetrievalDisplay.from_estimator(
+        zero_shot, X, P, -1, y=list("abcd"), P=own, pose_sfreq=2
+    )
+    drawn = [line.get_ydata() for line in display.query_pose_lines_]
+    assert_array_equal(drawn, own[3])
+    assert display.query_pose_ax_.get_title() == "true pose\nd"
+    assert display.query_pose_ax_ not in display.axes_
+
+
+def test_retrieval_draws_hands_by_the_names_of_joints():
+    zero_shot, X, P, _ = fitted_zero_shot(20)
+    order = np.random.default_rng(2).permutation(20)
+    plain = RetrievalDisplay.from_estimator(zero_shot, X, P)
+    shuffled = RetrievalDisplay.from_estimator(
+        zero_shot, X, P[:, order], joint_names=np.array(JOINT_NAMES)[order]
+    )
+    for lines, others in zip(plain.pose_lines_, shuffled.pose_lines_, strict=True):
+        for line, other in zip(lines, others, strict=True):
+            assert_array_equal(line.get_xydata(), other.get_xydata())
+
+
+def test_retrieval_draws_hands_of_a_glove_that_is_named():
+    zero_shot, X, P, _ = fitted_zero_shot(22)
+    display = RetrievalDisplay.from_estimator(zero_shot, X, P, joint_names=SENSORS)
+    assert [len(lines) for lines in display.pose_lines_] == [6] * 6
+    unnamed = RetrievalDisplay.from_estimator(zero_shot, X, P)
+    assert len(unnamed.pose_lines_[0]) == 22
+
+
 def test_retrieval_draws_on_a_given_figure():
     zero_shot, X, P, _ = fitted_zero_shot(5)
     figure = plt.figure()
@@ -255,6 +323,13 @@ def test_retrieval_refuses():
         RetrievalDisplay.from_estimator(zero_shot, X, P, style="hand")
     with pytest.raises(ValueError, match="style must be"):
         RetrievalDisplay.from_estimator(zero_shot, X, P, style="mesh")
+    with pytest.raises(ValueError, match="has 2 names, the poses have 5 joints"):
+        RetrievalDisplay.from_estimator(zero_shot, X, P, joint_names=["a", "b"])
+    with pytest.raises(ValueError, match="got 5, named .*'elbow 4'"):
+        names = [f"elbow {i}" for i in range(5)]
+        RetrievalDisplay.from_estimator(
+            zero_shot, X, P, joint_names=names, style="hand"
+        )
 
 
 # Without matplotlib
@@ -269,6 +344,9 @@ def test_retrieval_refuses():
         RetrievalDisplay(np.ones((1, 9)), np.ones((1, 5, 3)), ["a"], np.ones(1)),
         ResultsDisplay([{"method": "CPEP", "protocol": "zero_shot"}]),
         GridDisplay(np.ones((1, 1)), [1], [1]),
+        LabelEfficiencyDisplay(
+            [{"method": "a", "protocol": "zero_shot", "gestures": "unseen"}]
+        ),
     ],
     ids=lambda display: type(display).__name__,
 )
