@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from .._ids import read_comparable, read_ids
+from .._typing import AnyArray, BoolArray
 from ._gesture_windows import GestureWindows
 
 GESTURE_SETS = ("in_distribution", "unseen")
@@ -75,7 +77,7 @@ def split_gestures(
         }
     )
     tested = np.isin(users, held_out)
-    is_unseen = np.isin(named.y, unseen)
+    is_unseen = np.isin(named.y, list(unseen))
     gestures = dict(zip(GESTURE_SETS, (~is_unseen, is_unseen)))
     present = {name: rows for name, rows in gestures.items() if rows.any()}
     return GestureFold(
@@ -105,3 +107,72 @@ def fold_users(users: Any, n_folds: int) -> list[list[Any]]:
     known = np.unique(read_ids(users, "users")).tolist()
     n_folds = min(n_folds, len(known))
     return [known[first::n_folds] for first in range(n_folds)]
+
+
+def people_of_folds(cv: Any, users: Any, y: Any) -> list[Any]:
+    """Find the people held out in each fold.
+
+    Parameters
+    ----------
+    cv : int, list of list of ids, or cross-validation splitter
+        Into how many folds people are divided, the people of each fold, or a splitter
+        that is given `users` as groups.
+
+    users, y : array-like of shape (n_windows,)
+        Person and gesture of each window.
+
+    Returns
+    -------
+    folds : list of sequences of ids
+
+    Raises
+    ------
+    ValueError
+        If a splitter puts windows of a person into both sets of a fold.
+    """
+    if isinstance(cv, Integral):
+        return fold_users(users, int(cv))
+    if not hasattr(cv, "split"):
+        return list(cv)
+    users, folds = read_ids(users, "users"), []
+    for train, test in cv.split(np.zeros(len(users)), y, users):
+        shared = np.intersect1d(users[train], users[test]).tolist()
+        if shared:
+            raise ValueError(
+                f"cv puts windows of {shared[:3]} into both sets of a fold. Give a "
+                "splitter that keeps groups together, such as GroupKFold."
+            )
+        folds.append(np.unique(users[test]))
+    return folds
+
+
+def unseen_rows(y: AnyArray, unseen: Sequence[Any]) -> BoolArray:
+    """Find the windows of unseen gestures.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_windows,)
+        Gestures.
+
+    unseen : sequence
+        Those that no training stage sees: none, or two at the least.
+
+    Returns
+    -------
+    rows : bool ndarray of shape (n_windows,)
+
+    Raises
+    ------
+    ValueError
+        If no window is of one of them, or there is but one.
+    """
+    unknown = sorted(set(unseen) - set(y.tolist()), key=str)
+    if unknown:
+        raise ValueError(f"unseen names gestures that no window is of: {unknown}.")
+    rows = np.isin(y, list(unseen))
+    if len(np.unique(y[rows])) == 1:
+        raise ValueError(
+            "unseen has one gesture, which could not be taken for another: give two or "
+            "more."
+        )
+    return rows

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from .._ids import read_ids
 from .._typing import RandomStateLike
 from ._classifiers import Candidates, softmax_candidates
-from ._folds import GESTURE_SETS, GestureFold, fold_users, split_gestures
+from ._encoder_steps import fit_clone
+from ._folds import (
+    GESTURE_SETS,
+    GestureFold,
+    people_of_folds,
+    split_gestures,
+    unseen_rows,
+)
 from ._generalised import generalised_zero_shot
 from ._gesture_windows import GestureWindows
 from ._label_efficiency import draw_people, probe_by_people
@@ -97,7 +102,7 @@ def _fit_clone(name: str, estimator: Any, windows: GestureWindows) -> Any:
     try:
         check_is_fitted(estimator)
     except NotFittedError:
-        estimator = clone(estimator)
+        pass
     else:
         raise ValueError(
             f"{name} is fitted already, perhaps to people who are held out here: give "
@@ -111,8 +116,7 @@ def _fit_clone(name: str, estimator: Any, windows: GestureWindows) -> Any:
                 "who are held out here: give an estimator that is not, or a function "
                 "that fits it to the windows that it is given."
             )
-    needs_pose = get_tags(_last_step(estimator)).target_tags.required
-    return estimator.fit(windows.X, windows.P if needs_pose else None)
+    return fit_clone(estimator, windows.X, windows.P)
 
 
 def evaluate_methods(
@@ -308,7 +312,8 @@ def cross_validate_gestures(
 
     See Also
     --------
-    linear_probe, zero_shot : The protocols, for encoders that are fitted.
+    linear_probe, zero_shot : One protocol at a time, of recordings too, and for encoders
+        that are fitted.
 
     Examples
     --------
@@ -330,20 +335,11 @@ def cross_validate_gestures(
     X, P = (a if hasattr(a, "shape") else np.asarray(a) for a in (X, P))
     windows = GestureWindows(X, P, np.asarray(y), np.asarray(users))
     check_consistent_length(*(np.empty(len(a)) for a in (X, P, y, users)))
-    unknown = sorted(set(unseen) - set(windows.y.tolist()), key=str)
-    if unknown:
-        raise ValueError(f"unseen names gestures that no window is of: {unknown}.")
-    is_seen = ~np.isin(windows.y, unseen)
-    n_unseen = len(np.unique(windows.y[~is_seen]))
-    if n_unseen == 1:
-        raise ValueError(
-            "unseen has one gesture, which could not be taken for another: give two or "
-            "more."
-        )
+    is_seen = ~unseen_rows(windows.y, unseen)
     pretraining = windows.select(np.flatnonzero(is_seen & _mask(pretrain, len(y))))
     to_name = windows.select(np.flatnonzero(_mask(named, len(y))))
     runs = []
-    for held_out in _people_of_folds(cv, windows):
+    for held_out in people_of_folds(cv, windows.users, windows.y):
         fold = split_gestures(pretraining, to_name, held_out, unseen)
         fitted = fit_estimators(estimators, fold.pretrain)
         chosen = {name: _default_method(name, e) for name, e in fitted.items()}
@@ -378,24 +374,6 @@ def _last_step(estimator: Any) -> Any:
     while hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
     return estimator
-
-
-def _people_of_folds(cv: Any, windows: GestureWindows) -> list[Any]:
-    """The people held out in each fold."""
-    if isinstance(cv, Integral):
-        return fold_users(windows.users, int(cv))
-    if not hasattr(cv, "split"):
-        return list(cv)
-    users, folds = read_ids(windows.users, "users"), []
-    for train, test in cv.split(np.zeros(len(users)), windows.y, users):
-        shared = np.intersect1d(users[train], users[test]).tolist()
-        if shared:
-            raise ValueError(
-                f"cv puts windows of {shared[:3]} into both sets of a fold. Give a "
-                "splitter that keeps groups together, such as GroupKFold."
-            )
-        folds.append(np.unique(users[test]))
-    return folds
 
 
 def _default_method(name: str, estimator: Any) -> Method:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ._classifiers import (
     softmax_candidates,
 )
 from ._guard import check_disjoint, check_exclusion
+from ._in_fold import Embedded, check_two_sets, evaluate_in_fold
 from ._metrics import (
     average_recalls,
     macro_accuracy,
@@ -37,8 +38,12 @@ _GESTURES = ("in_distribution", "unseen")
 def linear_probe(
     encoder: Any,
     train: Any,
-    test: Any,
+    test: Any = None,
     *,
+    cv: Any = None,
+    unseen: Sequence[Any] = (),
+    purity: float = 0.6,
+    rest: Any = "auto",
     C: float | str = "auto",
     max_iter: int = 2000,
     classifiers: Candidates | None = None,
@@ -47,26 +52,54 @@ def linear_probe(
     train_windows: Any = None,
     test_windows: Any = None,
     allow_shared_users: bool = False,
-) -> Record:
+) -> Any:
     """Evaluate frozen embeddings by a linear classifier on top of them.
 
     The embeddings are standardised on the training windows and read by a softmax
     layer, :class:`~sklearn.linear_model.LogisticRegression`, in which every gesture
-    counts the same, as in macro accuracy. The encoder is used as it is.
+    counts the same, as in macro accuracy. An encoder that is fitted is used as it is;
+    with `cv`, one that is not is fitted inside each fold of people.
 
     Parameters
     ----------
-    encoder : fitted transformer, callable or None
+    encoder : transformer, callable or None
         What turns windows into embeddings (n_windows, n_dims): an object with
         ``transform``, a function such as ``cpep.transform_pose``, or None where
-        `train` and `test` hold embeddings already.
+        `train` and `test` hold embeddings already. Fitted, or not fitted with `cv`; see
+        Notes.
 
     train : tuple (X, y, users)
         Windows of shape (n_train, n_channels, n_times) or embeddings of shape
         (n_train, n_dims); gestures and people, both of shape (n_train,).
 
-    test : tuple (X, y, users)
-        The same of people that are not in `train`.
+        With `cv`, the data of everybody: such a tuple; (X, P, y, users) with the poses
+        for encoders that learn from them; :class:`GestureWindows`; the same of
+        recordings, or a Bunch of them, as the datasets are loaded. Recordings are lists
+        of arrays, (n_channels, n_times_i) of EMG, (n_joints, n_pose_times_i) of pose
+        and (n_times_i,) of labels, one for each sample of the EMG, with one person for
+        each; the encoder is a pipeline with a :class:`~sk_cpep.Windower` (and a
+        :class:`~sk_cpep.CPEP` with a `pose_transformer`), by which they are cut.
+
+    test : tuple (X, y, users), default=None
+        The same of people that are not in `train`. None with `cv`.
+
+    cv : int, list of list of ids, or cross-validation splitter, default=None
+        Into how many folds people are divided, the people held out in each, or a
+        splitter that is given the people as groups. None takes `test`.
+
+    unseen : sequence, default=()
+        With `cv`, gestures that no encoder is fitted to: none, or two and more. They
+        are evaluated apart; the probe learns their names from training people.
+
+    purity : float, default=0.6
+        With `cv` and recordings, smallest share of a window that is to be named that
+        one gesture holds.
+
+    rest : label or None, default="auto"
+        With `cv`, the label whose windows encoders are fitted to, but which is not
+        named. "auto" is, for recordings, 0 or "rest" (the first of a Bunch's
+        `gesture_names`), if there is such a label, and None for windows. None names
+        all.
 
     C : float or "auto", default="auto"
         Inverse strength of the L2 penalty. "auto" takes, of 0.001, 0.01, 0.1 and 1,
@@ -86,7 +119,8 @@ def linear_probe(
         Name of what is evaluated, by default that of the encoder's class.
 
     gestures : {"in_distribution", "unseen"}, default="in_distribution"
-        Whether the encoder was pre-trained on these gestures. Only recorded.
+        Whether the encoder was pre-trained on these gestures. Only recorded. With
+        `unseen`, the sets of gestures tell.
 
     train_windows, test_windows : default=None
         Where the windows lie in the recordings; see :func:`check_disjoint`.
@@ -114,16 +148,35 @@ def linear_probe(
         - ``classes``: the gestures; ``confusion``: their confusion matrix, true
           ones down, predicted ones across; ``predictions``: of each test window.
 
+        With `cv`, it is over the people of all folds, as of :func:`merge_records`; with
+        `unseen` too, there is a list of two, "in_distribution" and "unseen".
+
     Raises
     ------
     ValueError
         If the sets share people or samples, if people or gestures are missing, or
         text in one set and numbers in the other, or if `test` has a gesture that
-        `train` lacks.
+        `train` lacks; with `cv`, if data and folds do not fit together.
 
     See Also
     --------
     zero_shot : Evaluation without any EMG labels.
+    cross_validate_gestures : Several estimators and both protocols at once.
+
+    Notes
+    -----
+    With `cv`, a clone of an encoder that is not fitted is fitted to training people
+    only, in each fold. What is fitted already, the encoder itself or what it holds as
+    :class:`~sklearn.frozen.FrozenEstimator`, is used as it is: it must never have seen
+    any of these people, nor the `unseen` gestures, which cannot be checked here.
+
+    A window counts as its label says: one of a seen gesture is fitted to, though some
+    of its samples may be of an unseen one. Of recordings, the stretches without a
+    sample of an unseen gesture are fitted to, each as a recording of its own, if it is
+    as long as a window; EMG and pose are cut at the same moments. A filter sees an end
+    at either side of them, where it sees none in the whole recordings whose windows are
+    then named: see `n_ringing_` of :class:`~sk_cpep.BandpassNotch` for how far that
+    reaches.
 
     Examples
     --------
@@ -133,7 +186,45 @@ def linear_probe(
     >>> record = linear_probe(None, (Z, y, ["anna"] * 8), (Z, y, ["ben"] * 8))
     >>> record["macro_accuracy"], record["chance"]
     (1.0, 0.5)
+
+    Recordings of two people, and a scaler that is fitted inside each fold:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    >>> from sk_cpep import Windower
+    >>> labels = np.repeat(["rest", "fist", "rest", "ok"], 40)
+    >>> emg = np.stack([labels == "fist", labels == "ok"]) + 0.1
+    >>> encoder = make_pipeline(
+    ...     Windower(20), FunctionTransformer(lambda X: X.mean(axis=2)), StandardScaler()
+    ... )
+    >>> people = ([emg, 2 * emg], [labels, labels], ["anna", "ben"])
+    >>> linear_probe(encoder, people, cv=2)["per_user"]
+    {'anna': 1.0, 'ben': 1.0}
     """
+    if cv is not None:
+        if classifiers is None:
+            softmax_candidates(C, max_iter)  # refuses a wrong C before any fit
+        return evaluate_in_fold(
+            linear_probe,
+            encoder,
+            train,
+            cv=cv,
+            unseen=unseen,
+            purity=purity,
+            rest=rest,
+            gestures=gestures,
+            two_sets={
+                "test": test,
+                "train_windows": train_windows,
+                "test_windows": test_windows,
+                "allow_shared_users": allow_shared_users,
+            },
+            C=C,
+            max_iter=max_iter,
+            classifiers=classifiers,
+            method=method,
+        )
+    check_two_sets(test, unseen, rest)
     header = record_header(encoder, method, "linear_probe", gestures, {})
     (X, y, users), (X_test, y_test, users_test) = train, test
     check_disjoint(
@@ -172,8 +263,12 @@ def _choose_probe(
 def zero_shot(
     encoder: Any,
     gallery: Any,
-    test: Any,
+    test: Any = None,
     *,
+    cv: Any = None,
+    unseen: Sequence[Any] = (),
+    purity: float = 0.6,
+    rest: Any = "auto",
     n_neighbors: int = 10,
     batch_size: int | None = None,
     method: str | None = None,
@@ -182,24 +277,34 @@ def zero_shot(
     test_windows: Any = None,
     allow_shared_users: bool = False,
     exclude: tuple[ArrayLike, ArrayLike] | None = None,
-) -> Record:
+) -> Any:
     """Evaluate how well EMG windows are named by the nearest poses.
 
     Parameters
     ----------
-    encoder : fitted encoder or None
-        A fitted :class:`~sk_cpep.CPEP` or whatever else
+    encoder : encoder or None
+        A :class:`~sk_cpep.CPEP` or whatever else
         :class:`~sk_cpep.ZeroShotClassifier` takes, or None where `gallery` and
-        `test` hold embeddings already.
+        `test` hold embeddings already. Fitted, or not fitted with `cv`; see the notes
+        of :func:`linear_probe`.
 
     gallery : tuple (P, y, users)
         Poses of shape (n_gallery, n_joints, n_pose_times) or pose embeddings of
         shape (n_gallery, n_dims); gestures and people, both of shape (n_gallery,).
 
-    test : tuple (X, y, users)
+        With `cv`, EMG and poses of everybody, windows or recordings: (X, P, y, users),
+        GestureWindows or a Bunch, as of :func:`linear_probe`. The poses of training
+        people are the gallery.
+
+    test : tuple (X, y, users), default=None
         EMG windows of shape (n_test, n_channels, n_times) or their embeddings of
         shape (n_test, n_dims), gestures and people. As the people differ from
-        those in the gallery, no query can meet the pose it was recorded with.
+        those in the gallery, no query can meet the pose it was recorded with. None
+        with `cv`.
+
+    cv, unseen, purity, rest
+        As of :func:`linear_probe`. Unseen gestures have a gallery of their own; see
+        :func:`generalised_zero_shot` for one of all.
 
     n_neighbors : int, default=10
         Number of poses that vote.
@@ -212,7 +317,8 @@ def zero_shot(
         Name of what is evaluated, by default that of the encoder's class.
 
     gestures : {"in_distribution", "unseen"}, default="in_distribution"
-        Whether the encoder was pre-trained on these gestures. Only recorded.
+        Whether the encoder was pre-trained on these gestures. Only recorded. With
+        `unseen`, the sets of gestures tell.
 
     gallery_windows, test_windows : default=None
         Where the windows lie in the recordings; see :func:`check_disjoint`. Give
@@ -231,14 +337,18 @@ def zero_shot(
     Returns
     -------
     record : dict
-        As of :func:`linear_probe`; ``n_train`` is the size of the gallery.
+        As of :func:`linear_probe`; ``n_train`` is the size of the gallery. With `cv`
+        and `unseen`, a list of two.
 
     Raises
     ------
     ValueError
         If the sets share people or samples, if people or gestures are missing, or
         text in one set and numbers in the other, or if `test` has a gesture that
-        `gallery` lacks.
+        `gallery` lacks; with `cv`, if data and folds do not fit together.
+
+    TypeError
+        If the encoder does not embed both EMG and poses.
 
     See Also
     --------
@@ -254,6 +364,29 @@ def zero_shot(
     >>> zero_shot(None, gallery, test, n_neighbors=4)["macro_accuracy"]
     1.0
     """
+    if cv is not None:
+        return evaluate_in_fold(
+            zero_shot,
+            encoder,
+            gallery,
+            cv=cv,
+            unseen=unseen,
+            purity=purity,
+            rest=rest,
+            gestures=gestures,
+            two_sets={
+                "test": test,
+                "gallery_windows": gallery_windows,
+                "test_windows": test_windows,
+                "allow_shared_users": allow_shared_users,
+                "exclude": exclude,
+            },
+            from_poses=True,
+            n_neighbors=n_neighbors,
+            batch_size=batch_size,
+            method=method,
+        )
+    check_two_sets(test, unseen, rest)
     settings = {"n_neighbors": n_neighbors}
     header = record_header(encoder, method, "zero_shot", gestures, settings)
     (P, y, users), (X_test, y_test, users_test) = gallery, test
@@ -398,7 +531,7 @@ def record_header(
 
 def _embedder(encoder: Any) -> Any:
     """What embeds, behind FrozenEstimator, Pipeline and bound methods."""
-    if isinstance(encoder, FrozenEstimator):
+    if isinstance(encoder, (FrozenEstimator, Embedded)):
         return _embedder(encoder.estimator)
     if isinstance(encoder, Pipeline):
         return _embedder(encoder.steps[-1][1])

@@ -151,7 +151,7 @@ def make_windows(
     plan = _plan_windows(tracks, size, size if stride is None else stride)
     if nan == "drop":
         plan = _drop_nonfinite(tracks, plan)
-    votes = {t.name: _vote(t, plan) for t in tracks if t.kind == "labels"}
+    votes = {t.name: vote(t, plan) for t in tracks if t.kind == "labels"}
     for _, shares in votes.values():
         plan["purity"] = np.fmin(plan["purity"], shares)
     pure = ~(plan["purity"] < purity)
@@ -179,6 +179,16 @@ def make_windows(
 def _plan_windows(tracks: list[Track], size: int, stride: int) -> AnyArray:
     """The windows that fit into every array, as provenance."""
     lengths = tracks[0].lengths
+    plan = plan_every_window(lengths, size, stride)
+    for track in tracks:
+        if track.kind != "fact":
+            plan = plan[track.fits(plan)]
+    warn_empty(_per_recording(plan, len(lengths)), lengths, size)
+    return plan
+
+
+def plan_every_window(lengths: IntArray, size: int, stride: int) -> AnyArray:
+    """The windows that a Windower cuts out of recordings, as provenance."""
     counts = count_windows(lengths, size, stride)
     plan = np.zeros(counts.sum(), dtype=PROVENANCE)
     plan["recording"] = np.repeat(np.arange(len(lengths)), counts)
@@ -186,10 +196,6 @@ def _plan_windows(tracks: list[Track], size: int, stride: int) -> AnyArray:
     plan["start"] = order * stride
     plan["stop"] = plan["start"] + size
     plan["purity"] = np.nan
-    for track in tracks:
-        if track.kind != "fact":
-            plan = plan[track.fits(plan)]
-    warn_empty(_per_recording(plan, len(lengths)), lengths, size)
     return plan
 
 
@@ -232,7 +238,7 @@ def _finite_windows(track: Track, plan: AnyArray) -> BoolArray:
     return np.concatenate(finite)
 
 
-def _vote(track: Track, plan: AnyArray) -> tuple[AnyArray, AnyArray]:
+def vote(track: Track, plan: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Majority label of each window, and its share of the samples."""
     pairs = [(x, s) for x, s in zip(track.data, _starts(track, plan)) if len(s)]
     winners, shares = zip(*(majority(x, s, track.size) for x, s in pairs))

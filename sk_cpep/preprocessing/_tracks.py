@@ -95,6 +95,7 @@ def read_tracks(
     rates: Sequence[float | None] | None,
     size: int,
     finite: bool,
+    names: Sequence[str] | None = None,
 ) -> list[Track]:
     """Read the arrays of :func:`make_windows`, and set their rates and window sizes.
 
@@ -105,17 +106,21 @@ def read_tracks(
 
     finite : bool
         Refuse NaN and infinite values in signals.
+
+    names : sequence of str, default=None
+        What error messages call the arrays. None are ``arrays[0]``, ``arrays[1]``, ...
     """
     rates = _check_rates(rates, len(arrays))
+    names = names or [f"arrays[{j}]" for j in range(len(arrays))]
     if not arrays:
         raise ValueError("make_windows needs at least one array.")
-    _check_entries(arrays[0], "arrays[0]")
-    first = _read_signal(arrays[0], "arrays[0]", finite)
+    _check_entries(arrays[0], names[0])
+    first = _read_signal(arrays[0], names[0], finite)
     first.size = size
     tracks = [first]
     for j, (array, rate) in enumerate(zip(arrays[1:], rates[1:]), start=1):
         ratio = None if rate is None else exact_ratio(rate, rates[0])
-        track = _read_track(array, f"arrays[{j}]", first, ratio, finite)
+        track = _read_track(array, names[j], first, ratio, finite)
         if track.kind != "fact":
             _set_rate(track, first, ratio)
         tracks.append(track)
@@ -151,7 +156,7 @@ def _read_track(
     if len(array) != len(first.data):
         raise ValueError(
             f"{name} has {len(array)} entries, but there are {len(first.data)} "
-            "recordings in arrays[0]: each array needs one entry per recording."
+            f"recordings in {first.name}: each array needs one entry per recording."
         )
     entries = np.asarray(array, dtype=object) if hasattr(array, "iloc") else array
     shapes = [np.shape(entry) for entry in entries]
@@ -214,7 +219,7 @@ def _are_labels(
     if is_row and as_labels.agrees(first).all():
         raise ValueError(
             f"{name} has integers of shape (1, n_times), one for each sample of "
-            "arrays[0]: these may be labels, or a signal of one channel. Give labels as "
+            f"{first.name}: these may be labels, or a signal of one channel. Give labels as "
             "1-D arrays (labels.ravel()), a signal as floats (x.astype(float))."
         )
     return False
@@ -263,7 +268,7 @@ def _set_rate(track: Track, first: Track, ratio: Fraction | None) -> None:
     track.size = int(track.scale(first.size))
     if track.size == 0:
         raise ValueError(
-            f"A window of size={first.size} samples of arrays[0] holds no sample of "
+            f"A window of size={first.size} samples of {first.name} holds no sample of "
             f"{track.name}, at {float(track.rate):g} times its rate."
         )
 
@@ -305,7 +310,7 @@ def _refuse_lengths(track: Track, first: Track, inferred: bool) -> None:
     i = np.argmax(np.abs(track.lengths - first.lengths * ratio))
     raise ValueError(
         f"{track.name} has {track.lengths[i]} samples in recording {i}, where "
-        f"arrays[0] has {first.lengths[i]}; at {ratio:.6g} times its rate, "
+        f"{first.name} has {first.lengths[i]}; at {ratio:.6g} times its rate, "
         f"expected {first.lengths[i] * ratio:.6g} within {TOLERANCE} samples of the "
         "slower array. Cut the recording to what both cover, or give the right rates."
     )

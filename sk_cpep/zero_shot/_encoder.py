@@ -62,13 +62,7 @@ def fitted_pose_encoder(encoder: Any) -> AlignedEncoder:
     ValueError
         If it was told to return embeddings that are not aligned with the poses.
     """
-    step = steps_of(encoder)[-1]
-    if not (hasattr(step, "transform_pose") and hasattr(encoder, "transform")):
-        raise TypeError(
-            "ZeroShotClassifier needs an encoder with transform(X) for the windows and "
-            "transform_pose(P) for poses: a fitted CPEP, a Pipeline that ends in one, "
-            f"or FrozenEstimator around either. Got {encoder!r}."
-        )
+    step = check_aligned(encoder)
     try:
         if hasattr(step, "fit"):
             check_is_fitted(step)
@@ -79,6 +73,27 @@ def fitted_pose_encoder(encoder: Any) -> AlignedEncoder:
             "ZeroShotClassifier(FrozenEstimator(encoder)) so that it stays fitted when "
             "the classifier is cloned (cross_val_score, GridSearchCV)."
         ) from error
+    return step
+
+
+def check_aligned(encoder: Any) -> Any:
+    """Return the last step of `encoder`, fitted or not, if it embeds poses alike.
+
+    Raises
+    ------
+    TypeError
+        If it does not embed both modalities.
+
+    ValueError
+        If it was told to return embeddings that are not aligned with the poses.
+    """
+    step = steps_of(encoder)[-1]
+    if not (hasattr(step, "transform_pose") and hasattr(encoder, "transform")):
+        raise TypeError(
+            "ZeroShotClassifier needs an encoder with transform(X) for the windows and "
+            "transform_pose(P) for poses: a fitted CPEP, a Pipeline that ends in one, "
+            f"or FrozenEstimator around either. Got {encoder!r}."
+        )
     if getattr(step, "embedding", None) == "encoder":
         raise ValueError(
             "The encoder has embedding='encoder': its embeddings are those before the "
