@@ -17,6 +17,7 @@ from ..evaluation import (
     evaluate_methods,
     fit_estimators,
     fold_users,
+    format_differences,
     format_markdown,
     linear_classifiers,
     merge_records,
@@ -308,7 +309,7 @@ def evaluate_myo(
 
 
 def format_myo_report(records: list[dict[str, Any]]) -> str:
-    """The table of a run: methods down, labels across; mean ± SD over people.
+    """The tables of a run: methods down, labels across; and differences.
 
     Parameters
     ----------
@@ -316,13 +317,14 @@ def format_myo_report(records: list[dict[str, Any]]) -> str:
 
     Returns
     -------
-    table : str
+    report : str
+        Markdown.
     """
     shown = [
         r | {"protocol": "linear_probe"} if r["protocol"] == "supervised" else r
         for r in records
     ]
-    return format_markdown(
+    table = format_markdown(
         shown,
         columns=_COLUMNS,
         titles=_TITLES,
@@ -331,3 +333,7 @@ def format_myo_report(records: list[dict[str, Any]]) -> str:
         chance="row",
         caption=False,
     )
+    ours = [r["method"] for r in shown][-1]
+    less = format_differences(shown, ours, columns=_COLUMNS, titles=_TITLES, digits=2)
+    text = f"{ours} less the others, person by person (mean, 95 % interval):"
+    return "\n\n".join([table, text, less])
