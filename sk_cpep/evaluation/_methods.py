@@ -26,11 +26,13 @@ from ._folds import (
 )
 from ._generalised import generalised_zero_shot
 from ._gesture_windows import GestureWindows
-from ._label_efficiency import draw_people, probe_by_people
+from ._label_efficiency import Draws, draw_people, probe_by_people
 from ._protocols import fits_of, linear_probe, supervised, zero_shot
 from ._records import merge_records
 
 Embed = Callable[[Mapping[str, Any], GestureWindows], Any]
+# Embeddings, gestures and people.
+Embedded = tuple[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -179,11 +181,11 @@ def evaluate_methods(
     sets = {"train": fold.train, "test": fold.test, "gallery": galleries or fold.train}
 
     @cache  # methods may share a gallery, or what they read
-    def embedded(embed: Embed, part: str, gestures: str) -> tuple[Any, Any, Any]:
+    def embedded(embed: Embed, part: str, gestures: str) -> Embedded:
         windows = sets[part][gestures]
         return embed(fitted, windows), windows.y, windows.users
 
-    records = []
+    records: list[dict[str, Any]] = []
     for gestures in fold.test:
         users = fold.train[gestures].users
         draws = draw_people(users, n_people, n_draws, random_state)
@@ -192,15 +194,8 @@ def evaluate_methods(
             if method.probe is not None:
                 train = embedded(method.probe, "train", gestures)
                 test = embedded(method.probe, "test", gestures)
-                for n, people in draws.items():
-                    if n == "all":
-                        how: dict[str, Any] = {"C": C, "classifiers": classifiers}
-                        records.append(linear_probe(None, train, test, **how, **common))
-                        continue
-                    few = {n: people}
-                    candidates = classifiers or softmax_candidates(C)
-                    found = probe_by_people(train, test, few, candidates)
-                    records += [common | record for record in found]
+                found = _probes(train, test, draws, C, classifiers)
+                records += [common | record for record in found]
             if method.classifier is not None:
                 both = (fold.train[gestures], fold.test[gestures])
                 windows = ((w.X, w.y, w.users) for w in both)
@@ -212,28 +207,47 @@ def evaluate_methods(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
     for name, method in methods.items():
-        if method.query is None or method.gallery is None or not seen_penalties:
-            continue
-        poses, queries = (
-            _joined([embedded(embed, part, gestures) for gestures in GESTURE_SETS])
-            for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
-        )
-        seen = np.unique(fold.train["in_distribution"].y)
-        for penalty in seen_penalties:
-            records += generalised_zero_shot(
-                None,
-                poses,
-                queries,
-                seen=seen,
-                n_neighbors=n_neighbors,
-                seen_penalty=penalty,
-                method=name,
+        if method.query is not None and method.gallery is not None and seen_penalties:
+            poses, queries = (
+                _joined([embedded(embed, part, g) for g in GESTURE_SETS])
+                for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
             )
+            seen = np.unique(fold.train["in_distribution"].y)
+            for penalty in seen_penalties:
+                records += generalised_zero_shot(
+                    None,
+                    poses,
+                    queries,
+                    seen=seen,
+                    n_neighbors=n_neighbors,
+                    seen_penalty=penalty,
+                    method=name,
+                )
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
     return [fits | record for record in records]
 
 
-def _joined(sets: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, ...]:
+def _probes(
+    train: Embedded,
+    test: Embedded,
+    draws: Draws,
+    C: float | str,
+    classifiers: Candidates | None,
+) -> list[dict[str, Any]]:
+    """Linear probes by the number of people, without `method` and `gestures`."""
+    records: list[dict[str, Any]] = []
+    for n, people in draws.items():
+        if n == "all":
+            found = linear_probe(None, train, test, C=C, classifiers=classifiers)
+            names = ("method", "gestures")
+            records.append({k: v for k, v in found.items() if k not in names})
+        else:
+            candidates = classifiers or softmax_candidates(C)
+            records += probe_by_people(train, test, {n: people}, candidates)
+    return records
+
+
+def _joined(sets: Sequence[Embedded]) -> tuple[Any, ...]:
     """Sets of (Z, y, users) as one."""
     return tuple(np.concatenate(parts) for parts in zip(*sets))
 
