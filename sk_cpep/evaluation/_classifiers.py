@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from .._sklearn_bases import BaseEstimator, ClassifierMixin
 from .._typing import AnyArray, Float64Array
 from ._folds import fold_users
 from ._metrics import macro_accuracy
@@ -80,11 +81,21 @@ def softmax_candidates(C: Any, max_iter: int = 2000) -> dict[str, Any]:
     return {f"softmax, C={C:g}": softmax_probe(float(C), max_iter)}
 
 
-class EqualDiscriminant(LinearDiscriminantAnalysis):
+class EqualDiscriminant(ClassifierMixin, BaseEstimator):
     """Linear discriminant analysis that takes every gesture for equally likely.
 
-    The parameters are those of scikit-learn's. A gesture may have one window.
+    The means and the shrunk covariance are those of
+    :class:`~sklearn.discriminant_analysis.LinearDiscriminantAnalysis`. Where there is
+    but one window of each gesture, the nearest window is named.
+
+    Parameters
+    ----------
+    shrinkage : float, default=0.1
+        From 0, the covariance within gestures, to 1, a sphere.
     """
+
+    def __init__(self, shrinkage: float = 0.1) -> None:
+        self.shrinkage = shrinkage
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit the means of the gestures and the covariance that they share.
@@ -100,11 +111,17 @@ class EqualDiscriminant(LinearDiscriminantAnalysis):
         self : object
         """
         X, y = np.asarray(X), np.asarray(y)
-        if len(y) == len(np.unique(y)):  # which scikit-learn refuses
-            X, y = np.repeat(X, 2, axis=0), np.repeat(y, 2)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Only one sample available")
-            super().fit(X, y)
+        self.classes_, first = np.unique(y, return_index=True)
+        if len(first) == len(y):
+            means, covariance = X[first], np.eye(X.shape[1])
+        else:
+            lda = LinearDiscriminantAnalysis("lsqr", shrinkage=self.shrinkage)
+            with warnings.catch_warnings():  # of gestures with a single window
+                warnings.filterwarnings("ignore", "Only one sample available")
+                lda.fit(X, y)
+            means, covariance = lda.means_, lda.covariance_
+        self.coef_ = np.linalg.lstsq(covariance, means.T, rcond=None)[0].T
+        self.intercept_ = -0.5 * np.einsum("kd,kd->k", means, self.coef_)
         return self
 
     def predict(self, X: Any) -> AnyArray:
@@ -118,8 +135,8 @@ class EqualDiscriminant(LinearDiscriminantAnalysis):
         -------
         y : ndarray of shape (n_windows,)
         """
-        likelihood = self.predict_log_proba(X) - np.log(self.priors_)
-        return self.classes_[likelihood.argmax(axis=1)]
+        scores = np.asarray(X) @ self.coef_.T + self.intercept_
+        return self.classes_[scores.argmax(axis=1)]
 
 
 def linear_classifiers() -> dict[str, Any]:
@@ -136,7 +153,7 @@ def linear_classifiers() -> dict[str, Any]:
     """
     return softmax_probes() | {
         f"discriminant, shrinkage={shrinkage:g}": make_pipeline(
-            StandardScaler(), EqualDiscriminant("lsqr", shrinkage=shrinkage)
+            StandardScaler(), EqualDiscriminant(shrinkage)
         )
         for shrinkage in _SHRINKAGES
     }
