@@ -1,0 +1,283 @@
+"""Probes by the number of labelled people, against loops written out."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.metrics import recall_score
+
+from sk_cpep.evaluation import (
+    GestureWindows,
+    label_efficiency,
+    linear_classifiers,
+    merge_records,
+    own_repetition,
+    supervised,
+    zero_shot,
+)
+from sk_cpep.evaluation._classifiers import softmax_probe
+from sk_cpep.evaluation._label_efficiency import draw_people
+
+NAMES = np.array(["fist", "ok", "point"])
+
+
+def make_set(users, n=24, seed=0):
+    """Windows (n, 2, 3), poses (n, 2, 3), gestures, people and repetitions."""
+    rng = np.random.default_rng(seed)
+    users = np.repeat(users, n)
+    codes = np.tile(np.repeat(np.arange(3), n // 6), 2 * len(np.unique(users)))
+    turns = np.tile(np.repeat([1, 2], n // 2), len(np.unique(users)))
+    centres = np.random.default_rng(7).normal(size=(3, 2, 3))
+    own = np.random.default_rng(8).normal(size=(30, 2, 3))[users]
+    noise = rng.normal(size=(2, len(users), 2, 3))
+    return GestureWindows(
+        centres[codes] + own + noise[0],
+        centres[codes] + 0.3 * noise[1],
+        NAMES[codes],
+        users,
+        repetitions=turns,
+    )
+
+
+TRAIN, TEST = make_set(np.arange(6)), make_set([11, 12], seed=1)
+
+
+class Flat(BaseEstimator):
+    def transform(self, X):
+        return np.reshape(X, (len(X), -1))
+
+    transform_pose = transform
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def flat(part):
+    return part.X.reshape(len(part.X), -1), part.y, part.users
+
+
+def accuracy(y, y_pred):
+    return recall_score(y, y_pred, labels=np.unique(y), average="macro")
+
+
+def test_draws():
+    users = np.repeat([5, 3, 9, 4], 3)
+    draws = draw_people(users, [1, 2, 4, 7, "all"], 6, 0)
+    assert list(draws) == [1, 2, "all"]  # as many as there are is all
+    assert sorted(u for (u,) in draws[1]) == [3, 4, 5, 9]  # everyone once
+    assert len(draws[2]) == 6
+    assert all(len(set(pair)) == 2 and set(pair) <= {3, 4, 5, 9} for pair in draws[2])
+    assert [d.tolist() for d in draws["all"]] == [[3, 4, 5, 9]]
+    alone = draw_people(users, [2], 6, 0)
+    assert [d.tolist() for d in alone[2]] == [d.tolist() for d in draws[2]]
+    other = draw_people(users, [2], 6, 1)
+    assert [d.tolist() for d in other[2]] != [d.tolist() for d in draws[2]]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_against_a_loop(n):
+    Z, y, users = flat(TRAIN)
+    Z_test, y_test, users_test = flat(TEST)
+    only = {"softmax": softmax_probe(0.1)}
+    (record,) = label_efficiency(
+        {"mine": None},
+        flat(TRAIN),
+        flat(TEST),
+        n_people=[n],
+        n_draws=4,
+        classifiers=only,
+        gestures="unseen",
+        random_state=3,
+    )
+    each = {11: [], 12: []}
+    for people in draw_people(users, [n], 4, 3)[n]:
+        rows = np.isin(users, people)
+        y_pred = softmax_probe(0.1).fit(Z[rows], y[rows]).predict(Z_test)
+        for user, found in each.items():
+            mine = users_test == user
+            found.append(accuracy(y_test[mine], y_pred[mine]))
+    expected = {str(user): np.mean(found) for user, found in each.items()}
+    assert record["per_user"] == pytest.approx(expected)
+    assert record["mean"] == pytest.approx(np.mean(list(expected.values())))
+    for key, value in {
+        "method": "mine",
+        "protocol": "linear_probe",
+        "gestures": "unseen",
+        "n_people": n,
+        "n_labelled": n,
+        "n_draws": 4,
+        "n_train": 24 * n,
+        "n_test": 48,
+        "settings": {"classifier": "softmax"},
+    }.items():
+        assert record[key] == value
+    assert np.sum(record["confusion"]) == 4 * 48
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+
+
+def test_the_classifier_is_chosen_on_training_people():
+    Z, y, users = flat(TRAIN)
+    candidates = linear_classifiers() | {"silly": softmax_probe(1e-9)}
+    (record,) = label_efficiency(
+        {"mine": None},
+        flat(TRAIN),
+        flat(TEST),
+        n_people=[2],
+        n_draws=5,
+        classifiers=candidates,
+    )
+    scores = {}
+    for name, candidate in candidates.items():
+        found = []
+        for people in draw_people(users, [2], 5, 0)[2][:3]:
+            rows = np.isin(users, people)
+            y_pred = candidate.fit(Z[rows], y[rows]).predict(Z)
+            found += [
+                accuracy(y[users == u], y_pred[users == u])
+                for u in np.setdiff1d(users, people)
+            ]
+        scores[name] = np.mean(found)
+    assert record["settings"]["classifier"] == max(scores, key=scores.get)
+    # Other labels of the test people change nothing about it.
+    swapped = flat(TEST)[0], np.roll(flat(TEST)[1], 7), flat(TEST)[2]
+    (other,) = label_efficiency(
+        {"mine": None},
+        flat(TRAIN),
+        swapped,
+        n_people=[2],
+        n_draws=5,
+        classifiers=candidates,
+    )
+    assert other["settings"] == record["settings"]
+
+
+def test_encoders_and_the_point_without_labels():
+    parts = [(w.X, w.P, w.y, w.users) for w in (TRAIN, TEST)]
+    records = label_efficiency(
+        {"A": Flat(), "B": Flat().transform}, *parts, n_people=[1]
+    )
+    assert [(r["method"], r["protocol"], r["n_people"]) for r in records] == [
+        ("A", "zero_shot", 0),
+        ("A", "linear_probe", 1),
+        ("B", "linear_probe", 1),
+    ]
+    expected = zero_shot(
+        Flat(), (TRAIN.P, TRAIN.y, TRAIN.users), (TEST.X, TEST.y, TEST.users)
+    )
+    assert records[0] == expected | {"method": "A"}
+    assert records[1]["per_user"] == records[2]["per_user"]
+    assert label_efficiency({"A": Flat()}, TRAIN, TEST, n_people=[1]) == records[:2]
+
+
+def test_merged_over_folds():
+    def of(user):
+        rows = TEST.users == user
+        return tuple(column[rows] for column in flat(TEST))
+
+    runs = [
+        label_efficiency({"mine": None}, flat(TRAIN), of(user), n_people=[1, "all"])
+        for user in (11, 12)
+    ]
+    whole = label_efficiency(
+        {"mine": None}, flat(TRAIN), flat(TEST), n_people=[1, "all"]
+    )
+    for merged, expected in zip(merge_records(runs), whole, strict=True):
+        for key in (
+            "per_user",
+            "mean",
+            "interval",
+            "n_people",
+            "n_labelled",
+            "settings",
+        ):
+            assert merged[key] == pytest.approx(expected[key])
+    with pytest.raises(ValueError, match="n_people"):
+        merge_records([[runs[0][0]], [runs[1][1]]])
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="11"):
+        label_efficiency({"mine": None}, flat(TEST), flat(TEST))
+    for wrong in (0, -1, 1.5, "many", True):
+        with pytest.raises(
+            ValueError, match="n_people must be ints from 1 on, or 'all'"
+        ):
+            label_efficiency({"mine": None}, flat(TRAIN), flat(TEST), n_people=[wrong])
+    with pytest.raises(ValueError, match="n_draws"):
+        label_efficiency({"mine": None}, flat(TRAIN), flat(TEST), n_draws=0)
+
+
+# One's own repetitions, and classifiers that learn from end to end
+
+
+def test_own_repetition_against_a_loop():
+    sets = {"in_distribution": ["fist", "ok"], "unseen": ["point"]}
+    train, test = (
+        (*flat(part)[:2], part.users, part.repetitions) for part in (TRAIN, TEST)
+    )
+    only = {"softmax": softmax_probe(0.1)}
+    records = own_repetition(train, test, sets=sets, classifiers=only, method="mine")
+    Z, y, users, turns = test
+    for record, (gestures, names) in zip(records, sets.items(), strict=True):
+        expected = {}
+        for user in (11, 12):
+            first, later = ((users == user) & (turns == turn) for turn in (1, 2))
+            y_pred = softmax_probe(0.1).fit(Z[first], y[first]).predict(Z[later])
+            part = np.isin(y[later], names)
+            expected[str(user)] = recall_score(
+                y[later][part], y_pred[part], labels=names, average="macro"
+            )
+        assert record["per_user"] == pytest.approx(expected)
+        assert (record["method"], record["protocol"]) == ("mine", "own_repetition")
+        assert record["gestures"] == gestures
+        assert record["chance"] == pytest.approx(1 / 3)
+        assert (record["n_people"], record["n_repetitions"]) == (0, 1)
+    with pytest.raises(ValueError, match=r"0 needs windows of the first 2 repetition"):
+        own_repetition(train, test, sets=sets, n_repetitions=2)
+
+
+def test_own_repetition_takes_the_classifier_of_the_training_people():
+    sets = {"in_distribution": NAMES}
+    train, test = (
+        (*flat(part)[:2], part.users, part.repetitions) for part in (TRAIN, TEST)
+    )
+    candidates = {"a": softmax_probe(1e-9), "b": softmax_probe(1.0)}
+    Z, y, users, turns = train
+    scores = {}
+    for name, candidate in candidates.items():
+        found = []
+        for user in np.unique(users):
+            first, later = ((users == user) & (turns == turn) for turn in (1, 2))
+            y_pred = candidate.fit(Z[first], y[first]).predict(Z[later])
+            found.append(accuracy(y[later], y_pred))
+        scores[name] = np.mean(found)
+    (record,) = own_repetition(train, test, sets=sets, classifiers=candidates)
+    assert record["settings"]["classifier"] == max(scores, key=scores.get)
+
+
+class Watched(BaseEstimator):
+    """Names what it was given most; remembers the people."""
+
+    people = None
+
+    def fit(self, X, y, groups=None):
+        type(self).people = groups
+        self.most_ = max(np.unique(y), key=lambda name: (y == name).sum())
+        return self
+
+    def predict(self, X):
+        return np.repeat(self.most_, len(X))
+
+
+def test_supervised():
+    train, test = ((w.X, w.y, w.users) for w in (TRAIN, TEST))
+    unfitted = Watched()
+    record = supervised(unfitted, train, test, method="net", gestures="unseen")
+    assert not hasattr(unfitted, "most_")
+    assert set(Watched.people) == set(range(6))
+    assert record["mean"] == pytest.approx(1 / 3)
+    assert (record["method"], record["protocol"]) == ("net", "supervised")
+    assert (record["n_people"], record["n_labelled"]) == ("all", 6)
+    with pytest.raises(ValueError, match="11"):
+        supervised(unfitted, test, test)
