@@ -14,6 +14,7 @@ from .._typing import PathLike, Record
 from .._version import __version__
 from ..datasets import load_myo_readings, load_ninapro_db1, make_gesture_recordings
 from ..evaluation import GestureFold, fold_users, merge_records
+from ..evaluation._label_efficiency import feasible
 from ._config import NINAPRO, SIMULATED
 from ._myo import MYO, format_myo_report, run_myo_demo
 from ._report import (
@@ -57,6 +58,8 @@ def run_demo_command(args: Namespace) -> int:
     else:
         chosen = [args.test_subjects]
     folds = [choose_test_users(recordings.users, config, users) for users in chosen]
+    n_people = tuple(feasible(config.n_people, recordings.users, folds))
+    config = replace(config, n_people=n_people)
     windows = cut_demo_windows(recordings, config)
     out = make_folder(args.out)
     runs = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..evaluation import (
     own_repetition,
     split_gestures,
 )
+from ..evaluation._label_efficiency import feasible
 from ..preprocessing import (
     AmplitudeFeatures,
     BandpassNotch,
@@ -164,6 +165,8 @@ def run_myo_demo(
             "Readings of two people are needed at the least, one to learn from and one "
             f"to test on; there are those of {np.unique(windows.users).tolist()}."
         )
+    n_people = tuple(feasible(config.n_people, windows.users, folds))
+    config, methods = replace(config, n_people=n_people), myo_methods(config, common)
     for number, held_out in enumerate(folds, start=1):
         say(f"\nFold {number} of {len(folds)}, held out: {held_out}")
         fold = split_gestures(windows, windows, held_out)
@@ -172,7 +175,7 @@ def run_myo_demo(
             explained = fitted[name].history_[-1]["train_explained"]
             say(f"{name}: {explained:.2f} of the target's variance explained")
         say("Naming the gestures of people held out")
-        runs.append(evaluate_myo(fold, fitted, myo_methods(config, common), config))
+        runs.append(evaluate_myo(fold, fitted, methods, config))
     return merge_records(runs)
 
 

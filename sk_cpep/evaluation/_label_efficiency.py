@@ -66,8 +66,7 @@ def label_efficiency(
         people, of training people and of others.
 
     n_people : sequence of int and "all", default=(1, 2, 4, 8, "all")
-        Numbers of people. What is not below the number of training people is left
-        out, but for "all".
+        Numbers of people. More than there are training people are left out.
 
     n_draws : int, default=10
         How many times people are drawn. Of one person, everyone is drawn once at the
@@ -174,17 +173,37 @@ def draw_people(
             continue
         if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
             raise ValueError(f"n_people must be ints from 1 on, or 'all'; got {n!r}.")
-        if n >= len(known):
+        if n > len(known):
             continue
         rng = np.random.RandomState([seed, n])
         order = rng.permutation(known)
         if n == 1:
             draws[1] = [order[i : i + 1] for i in range(min(n_draws, len(known)))]
+        elif n == len(known):
+            draws[int(n)] = [known]
         else:
             draws[int(n)] = [
                 np.sort(rng.choice(known, n, replace=False)) for _ in range(n_draws)
             ]
     return draws
+
+
+def feasible(n_people: Sequence[Any], users: Any, folds: Sequence[Any]) -> list[Any]:
+    """Numbers of people that every fold has so many training people for.
+
+    Parameters
+    ----------
+    n_people : sequence of int and "all"
+
+    users : array-like of shape (n_windows,)
+        All people.
+
+    folds : list of sequences of ids
+        The people held out in each fold.
+    """
+    known = np.unique(read_ids(users, "users"))
+    fewest = len(known) - max(len(np.unique(people)) for people in folds)
+    return [n for n in n_people if isinstance(n, str) or n <= fewest]
 
 
 def probe_by_people(

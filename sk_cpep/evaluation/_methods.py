@@ -26,7 +26,7 @@ from ._folds import (
 )
 from ._generalised import generalised_zero_shot
 from ._gesture_windows import GestureWindows
-from ._label_efficiency import Draws, draw_people, probe_by_people
+from ._label_efficiency import Draws, draw_people, feasible, probe_by_people
 from ._protocols import fits_of, linear_probe, supervised, zero_shot
 from ._records import merge_records
 
@@ -352,8 +352,9 @@ def cross_validate_gestures(
     is_seen = ~unseen_rows(windows.y, unseen)
     pretraining = windows.select(np.flatnonzero(is_seen & _mask(pretrain, len(y))))
     to_name = windows.select(np.flatnonzero(_mask(named, len(y))))
-    runs = []
-    for held_out in people_of_folds(cv, windows.users, windows.y):
+    runs, folds = [], people_of_folds(cv, windows.users, windows.y)
+    n_people = feasible(n_people, windows.users, folds)
+    for held_out in folds:
         fold = split_gestures(pretraining, to_name, held_out, unseen)
         fitted = fit_estimators(estimators, fold.pretrain)
         chosen = {name: _default_method(name, e) for name, e in fitted.items()}

@@ -17,7 +17,7 @@ from sk_cpep.evaluation import (
     zero_shot,
 )
 from sk_cpep.evaluation._classifiers import softmax_probe
-from sk_cpep.evaluation._label_efficiency import draw_people
+from sk_cpep.evaluation._label_efficiency import draw_people, feasible
 
 NAMES = np.array(["fist", "ok", "point"])
 
@@ -64,7 +64,8 @@ def accuracy(y, y_pred):
 def test_draws():
     users = np.repeat([5, 3, 9, 4], 3)
     draws = draw_people(users, [1, 2, 4, 7, "all"], 6, 0)
-    assert list(draws) == [1, 2, "all"]  # as many as there are is all
+    assert list(draws) == [1, 2, 4, "all"]
+    assert [d.tolist() for d in draws[4]] == [[3, 4, 5, 9]]
     assert sorted(u for (u,) in draws[1]) == [3, 4, 5, 9]  # everyone once
     assert len(draws[2]) == 6
     assert all(len(set(pair)) == 2 and set(pair) <= {3, 4, 5, 9} for pair in draws[2])
@@ -73,6 +74,12 @@ def test_draws():
     assert [d.tolist() for d in alone[2]] == [d.tolist() for d in draws[2]]
     other = draw_people(users, [2], 6, 1)
     assert [d.tolist() for d in other[2]] != [d.tolist() for d in draws[2]]
+
+
+def test_numbers_that_every_fold_has_people_for():
+    users = np.repeat(np.arange(7), 2)
+    folds = [[0, 3, 6], [1, 4], [2, 5]]
+    assert feasible([1, 4, 5, 8, "all"], users, folds) == [1, 4, "all"]
 
 
 @pytest.mark.parametrize("n", [1, 3])
