@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sk_cpep.evaluation import (
+    format_differences,
     format_markdown,
     linear_probe,
     pose_regression,
@@ -119,6 +120,96 @@ def test_galleries_have_columns_of_their_own():
     columns = [("zero_shot", "unseen", "corpus")]
     head, row = rows_of(format_markdown(records, columns=columns, spread="sd"))
     assert (head[1:], row[1:]) == (["zero-shot, unseen, corpus"], ["0.400 ± 0.100"])
+
+
+def few(method, n_people, mean, **more):
+    """A record of a probe on some people's labels."""
+    return {
+        "method": method,
+        "protocol": "linear_probe",
+        "gestures": "unseen",
+        "mean": mean,
+        "n_people": n_people,
+        **more,
+    }
+
+
+def test_numbers_of_people_windows_and_penalties_have_columns_of_their_own():
+    records = [
+        few("A", 1, 0.1),
+        few("A", 4, 0.2),
+        few("A", "all", 0.3),
+        few("A", "all", 0.4, windows="rest before"),
+        few(
+            "A",
+            0,
+            0.5,
+            protocol="generalised_zero_shot",
+            settings={"seen_penalty": 0.0},
+        ),
+        few(
+            "A",
+            0,
+            0.6,
+            protocol="generalised_zero_shot",
+            settings={"seen_penalty": 0.1},
+        ),
+    ]
+    head, _, row = format_markdown(records, caption=False, digits=1).splitlines()
+    cells = dict(
+        zip(
+            (cell.strip() for cell in head.strip("|").split("|")),
+            (cell.strip() for cell in row.strip("|").split("|")),
+            strict=True,
+        )
+    )
+    assert cells == {
+        "macro accuracy": "A",
+        "probe, unseen, labels of 1 person": "0.1",
+        "probe, unseen, labels of 4 people": "0.2",
+        "probe, unseen": "0.3",
+        "probe, unseen, rest before": "0.4",
+        "generalised zero-shot, unseen": "0.5",
+        "generalised zero-shot, unseen, penalty 0.1": "0.6",
+    }
+
+
+def test_columns_are_called_as_one_likes():
+    columns = [("linear_probe", "unseen", 1), ("linear_probe", "unseen")]
+    records = [few("A", 1, 0.1), few("A", "all", 0.3)]
+    table = format_markdown(records, columns=columns, titles=["one", "all"], digits=1)
+    assert table.splitlines()[0].split() == [
+        "|",
+        "macro",
+        "accuracy",
+        "|",
+        "one",
+        "|",
+        "all",
+        "|",
+    ]
+    with pytest.raises(ValueError, match="titles has 1 entries for 2 columns"):
+        format_markdown(records, columns=columns, titles=["one"])
+
+
+def test_differences_by_hand():
+    def of(method, a, b, **more):
+        return few(method, 1, 0.5, per_user={"1": a, "2": b}, **more)
+
+    records = [
+        of("ours", 0.8, 0.6),
+        of("one", 0.5, 0.3),
+        of("two", 0.9, 0.6),
+        of("failed", 0.1, 0.1) | {"converged": False},
+        few("elsewhere", "all", 0.2, per_user={"1": 0.1, "2": 0.2}),
+    ]
+    rows = format_differences(records, "ours", digits=2).splitlines()
+    assert rows[0].startswith("| ours less … | probe, unseen, labels of 1 person |")
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["one", "two"]
+    assert "| +0.30 [+0.30, +0.30]" in rows[2]
+    assert "| -0.05 [-0.10, +0.00]" in rows[3]
+    with pytest.raises(ValueError, match="no record of 'theirs'"):
+        format_differences(records, "theirs")
 
 
 def test_poses_have_tables_of_their_own():
