@@ -23,6 +23,17 @@ def filter_and_window(ns):
     assert ns["windows"]["purity"].min() >= 0.8
 
 
+def few_labels(ns):
+    assert not set(ns["UNSEEN"]) & set(ns["seen"])
+    people = [set(ns["fold"].held_out), set(ns["tuning"])]
+    assert not people[0] & people[1]
+    assert not people[0] & set(ns["inner_fold"].pretrain.users)
+    methods = {r["method"] for r in ns["records"]}
+    assert methods == {"CPEP", "EMG-MAE", "Amplitude in ten bins"}
+    assert ns["few"]["CPEP"]["mean"] > ns["few"]["Amplitude in ten bins"]["mean"]
+    assert len(ns["harmonic"]) == 2
+
+
 def fingers(ns):
     assert ns["X"].shape[1:] == (14, 125)
     assert set(ns["accuracy"]) == set(ns["data"].joint_names)
@@ -77,6 +88,7 @@ CLAIMS = {
     f"plot_{claim.__name__}": claim
     for claim in (
         align_and_search,
+        few_labels,
         fingers,
         emg2pose_corpus,
         filter_and_window,

@@ -251,7 +251,7 @@ def _method_key(record: Record) -> str:
 
 def _label(ax: Axes, methods: list[str], title: str | None) -> None:
     """Name the methods, aslant where they are long, and the panel."""
-    long = sum(map(len, methods)) > 16 * len(methods)
+    long = max(map(len, methods)) > 16
     aslant: dict[str, Any] = {}
     if long:
         aslant = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
