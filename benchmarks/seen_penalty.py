@@ -35,7 +35,7 @@ def main(argv=None):
     parser.add_argument(
         "--data", metavar="FOLDER", help="Ninapro DB1; default: simulated"
     )
-    parser.add_argument("--repeats", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

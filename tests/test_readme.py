@@ -41,8 +41,15 @@ def test_the_code_does_what_the_text_says(monkeypatch):
     assert ns["Z_recordings"].shape == (ns["n_windows"], ns["Z"].shape[1])
     assert len(ns["search"].cv_results_["params"]) == 4
     assert ns["own"].transform(ns["quick"][0]).shape[1] == 32
-    protocols = [(r["method"], r["protocol"]) for r in ns["records"]]
-    assert protocols == [("CPEP", "linear_probe"), ("CPEP", "zero_shot")]
+    found = [(r["method"], r["protocol"], r["n_people"]) for r in ns["records"]]
+    assert found == [
+        ("CPEP", "linear_probe", 1),
+        ("CPEP", "linear_probe", "all"),
+        ("CPEP", "zero_shot", 0),
+    ]
+    assert np.mean(list(ns["finger_accuracy"].values())) > 0.7
+    assert list(ns["finger_accuracy"]) == ns["fingers"].joint_names
+    assert 0 <= ns["share_of_new"] <= 1
     assert ns["table"].startswith("| macro accuracy")
     assert_array_equal(ns["loaded"].transform(ns["X_test"]), ns["Z"])
 
