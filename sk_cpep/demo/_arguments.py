@@ -22,7 +22,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         type=float,
         metavar="SECONDS",
-        help="a control: take a running mean over so long off the envelope",
+        help="a control: take the resting level over so long off the envelope",
     )
     parser.add_argument(
         "--out",

@@ -47,7 +47,7 @@ class DemoConfig:
         small data, which does not teach a network to do so.
 
     baseline : float or None
-        A running mean of the envelope over so many seconds is taken off: a control.
+        The resting level of the envelope over so many seconds is taken off: a control.
 
     emg_encoder, pose_encoder, alignment : dict
         Parameters of the two :class:`~sk_cpep.MAE` and of :class:`~sk_cpep.CPEP`.

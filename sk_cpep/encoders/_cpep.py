@@ -369,7 +369,7 @@ class CPEP(EncoderMixin, Augmented, PairedPoseMixin, CosineTraining):
         P: Windows,
         rng: np.random.RandomState,
         task: Any,
-        **rows: AnyArray | None,
+        **rows: Any,
     ) -> list[dict[str, Any]]:
         """Train `module_` on pairs; its history."""
         plan = run.plan

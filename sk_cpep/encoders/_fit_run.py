@@ -97,6 +97,7 @@ class FitRun:
         read_arrays: Callable[[], list[Any]],
         *,
         rng: np.random.RandomState,
+        finish: Callable[[list[dict[str, Any]]], None] = lambda history: None,
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Train a network, or give it the weights of the run that ended here.
@@ -112,6 +113,9 @@ class FitRun:
         rng : numpy.random.RandomState
             Afterwards it is as if it had been drawn from, though nothing was trained.
 
+        finish : callable
+            Called with the history of a training, to add to it before it is kept.
+
         **options
             As of :func:`~sk_cpep.training.train`.
 
@@ -122,7 +126,9 @@ class FitRun:
         """
         folder = self.folder
         if folder is None:
-            return train(objective, read_arrays(), self.plan, rng=rng, **options)
+            history = train(objective, read_arrays(), self.plan, rng=rng, **options)
+            finish(history)
+            return history
         with one_fit_at_a_time():  # another thread may be training just this
             fitted = folder.find()
             if fitted is not None:
@@ -138,6 +144,7 @@ class FitRun:
                 checkpoint=folder,
                 **options,
             )
+            finish(history)
             folder.end(objective, history, rng)
             return history
 

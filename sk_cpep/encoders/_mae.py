@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import field
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,13 @@ from ..nn import (
     random_mask,
     unpatchify,
 )
-from ..training import Reconstruction, existing_device, fetch_rows, map_batches
+from ..training import (
+    Reconstruction,
+    existing_device,
+    fetch_rows,
+    map_batches,
+    own_state,
+)
 from ._blocks import blocks_of
 from ._encoder_protocol import Recipe, check_importable
 from ._parameters import Fraction, Pooling, Size
@@ -98,13 +104,10 @@ class MAE(TransformerSizes, SelfSupervised):
         For each epoch `epoch`, `train_loss`, `valid_loss` (with `early_stopping`),
         `lr` and `seconds`; further `train_explained` (and `valid_explained`), the share
         of the variance of the target that is explained: 1 less the loss over
-        `target_variance_`. About 0 means that nothing has been learned but averages.
-        None where the target does not vary.
-
-    target_variance_ : float
-        Variance of the target, each of its values about its own mean over all patches
-        (of 1,024 windows, if there are more), averaged over these values: the loss of
-        the best constant.
+        `target_variance`. About 0 means that nothing has been learned but averages.
+        None where the target does not vary. The variance is that of each value of the
+        target about its own mean over all patches (of 1,024 windows, if there are
+        more), averaged over these values: the loss of the best constant.
 
     n_tokens_ : int
         Number of patches of a window, ``K``.
@@ -184,7 +187,6 @@ class MAE(TransformerSizes, SelfSupervised):
     module_: MaskedAutoencoder = field(init=False)
     config_: MAEConfig = field(init=False)
     n_tokens_: int = field(init=False)
-    target_variance_: float = field(init=False)
 
     def _new_recipe(self, n_channels: int, n_times: int) -> Recipe:
         return partial(Encoder, self._make_config(n_channels, n_times))
@@ -219,19 +221,18 @@ class MAE(TransformerSizes, SelfSupervised):
     def _make_objective(self, module: MaskedAutoencoder) -> Reconstruction:
         return Reconstruction(module)
 
-    def _complete(self, X: Windows) -> None:
-        """Add to the history what share of the target's variance is explained."""
-        self.target_variance_ = variance_of_target(
-            X, self.config_, min(self.batch_size, 64)
-        )
-        for epoch in self.history_:
+    def _finish(self, history: list[dict[str, Any]], X: Windows) -> None:
+        """Add what share of the target's variance each epoch has explained."""
+        batch_size = min(self.batch_size, 64)
+        with own_state(torch.device("cpu")):
+            variance = variance_of_target(X, self.config_, batch_size)
+        for epoch in history:
+            epoch["target_variance"] = variance
             for part in ("train", "valid"):
-                if f"{part}_loss" in epoch:
-                    epoch[f"{part}_explained"] = (
-                        1 - epoch[f"{part}_loss"] / self.target_variance_
-                        if self.target_variance_ > 0
-                        else None
-                    )
+                loss = epoch.get(f"{part}_loss")
+                if loss is not None:
+                    share = 1 - loss / variance if variance > 0 else None
+                    epoch[f"{part}_explained"] = share
 
     def transform(self, X: WindowsLike) -> Float32Array:
         """Embed windows, no patch hidden.
@@ -378,7 +379,7 @@ def variance_of_target(X: Windows, config: MAEConfig, batch_size: int) -> float:
     """
     n = X.shape[0]
     rows = np.linspace(0, n - 1, min(n, _N_FOR_VARIANCE)).round().astype(int)
-    mean = square = torch.zeros(config.target_size, dtype=torch.float64)
+    mean = square = torch.zeros(config.target_size, dtype=torch.float64, device="cpu")
     count = 0
     for batch in gen_batches(len(rows), batch_size):
         x = torch.from_numpy(fetch_rows(X, rows[batch]))

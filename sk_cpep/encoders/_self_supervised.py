@@ -81,12 +81,12 @@ class SelfSupervised(EncoderMixin, CosineTraining):
                     lambda: [X],
                     rng=rng,
                     valid_rows=valid_rows,
+                    finish=lambda history: self._finish(history, X),
                     description=f"{type(self).__name__} ({self.n_channels_in_} channels)",
                     callbacks=[*(self.callbacks or ()), epoch_hook(task, self)],
                 )
         self.module_: Any = module.eval()
         self.n_iter_: int = len(self.history_)
-        self._complete(X)
         end_task(task, self)
         return self
 
@@ -99,8 +99,8 @@ class SelfSupervised(EncoderMixin, CosineTraining):
         """Settle the sizes of the network."""
         raise NotImplementedError
 
-    def _complete(self, X: Windows) -> None:
-        """Say more about what was learned."""
+    def _finish(self, history: list[dict[str, Any]], X: Windows) -> None:
+        """Add to the history of a training what it has learned, before it is kept."""
 
     def _build_module(self) -> nn.Module:
         """Make the network."""

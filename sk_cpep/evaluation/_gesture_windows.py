@@ -125,9 +125,9 @@ def cut_gesture_windows(
         Low-pass edge in Hz of the rectified EMG. None leaves it as it is.
 
     baseline : float, default=None
-        Seconds over which a running mean of the EMG (of its envelope) is taken off,
-        so that what changes slowly is gone: drift, and tension that is held. None
-        takes nothing off.
+        Seconds over which the resting level of the EMG (of its envelope) is taken off,
+        so that what changes slowly is gone: drift, and tension that is held; see
+        :class:`~sk_cpep.preprocessing.RunningBaseline`. None takes nothing off.
 
     Returns
     -------

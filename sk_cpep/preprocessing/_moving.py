@@ -1,4 +1,4 @@
-"""Moving mean squares, means and what is left without them."""
+"""Moving mean squares, and resting levels that are taken off."""
 
 from collections.abc import Callable
 from functools import partial
@@ -138,25 +138,31 @@ class Envelope(MovingTransformer):
 
 
 class RunningBaseline(MovingTransformer):
-    """Take a moving mean off each channel: what changes slowly goes.
+    """Take the resting level around each sample off each channel: what is slow goes.
 
     A control. Where all repetitions of a gesture are recorded one after the other, the
     slow part of an envelope (drift of electrodes, tension that is held) tells which
     gesture it was; see :func:`~sk_cpep.evaluation.cut_rest_windows`. Give it an
-    envelope, or a signal whose mean means something. Tension that belongs to the
-    gesture goes too, the more the shorter the window.
+    envelope. Tension that is held as long as the window goes too.
 
     Parameters
     ----------
     window : float, default=10.0
-        Length of the moving window in seconds.
+        Length of the moving window in seconds. It has to hold rest and movement.
 
     sfreq : float, default=2000.0
         Sampling rate of the recordings in Hz.
 
+    quantile : float or None, default=0.25
+        Which quantile of the samples in the window is taken off: a low one is their
+        level at rest. It is worked out at every twentieth of a window, and drawn
+        through linearly. None takes the mean off, of which movements are a part: rest
+        near a strong movement then comes out low, and tells the movement.
+
     phase : {"zero", "causal"}, default="zero"
-        ``"zero"`` centres the window on each sample; ``"causal"`` ends it there. At the
-        ends of a recording the mean is taken over the samples there are.
+        ``"zero"`` centres the window on each sample; ``"causal"`` ends it there, and
+        draws no line to what comes. At the ends of a recording the samples there are
+        count.
 
     Attributes
     ----------
@@ -169,12 +175,15 @@ class RunningBaseline(MovingTransformer):
     >>> from sk_cpep.preprocessing import RunningBaseline
     >>> X = [np.array([[5.0, 5.0, 8.0, 5.0, 5.0]])]
     >>> RunningBaseline(window=3, sfreq=1).fit_transform(X)[0]
+    array([[0., 0., 3., 0., 0.]])
+    >>> RunningBaseline(window=3, sfreq=1, quantile=None).fit_transform(X)[0]
     array([[ 0., -1.,  2., -1.,  0.]])
     """
 
     _parameter_constraints: dict[str, Any] = {
         "window": [Interval(Real, 0, None, closed="neither")],
         "sfreq": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="both"), None],
         "phase": [StrOptions({"zero", "causal"})],
     }
 
@@ -183,10 +192,12 @@ class RunningBaseline(MovingTransformer):
         window: float = 10.0,
         *,
         sfreq: float = 2000.0,
+        quantile: float | None = 0.25,
         phase: Literal["zero", "causal"] = "zero",
     ) -> None:
         self.window = window
         self.sfreq = sfreq
+        self.quantile = quantile
         self.phase = phase
 
     def _rows(
@@ -195,7 +206,52 @@ class RunningBaseline(MovingTransformer):
         out: FloatArray,
         average: Callable[[FloatArray], Float64Array],
     ) -> None:
-        np.subtract(x, average(x), out=out, casting="same_kind")
+        if self.quantile is None:
+            level = average(x)
+        else:
+            causal = self.phase == "causal"
+            level = moving_quantile(x, self._size(), self.quantile, causal)
+        np.subtract(x, level, out=out, casting="same_kind")
+
+
+def moving_quantile(
+    x: FloatArray, size: int, quantile: float, causal: bool
+) -> Float64Array:
+    """A quantile of the samples around a sample, or up to it, on a coarse grid.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_rows, n_times)
+
+    size : int
+        Length of the window in samples.
+
+    quantile : float
+
+    causal : bool
+        Whether windows end at each sample; between points of the grid, the last one
+        counts.
+
+    Returns
+    -------
+    level : float64 ndarray of shape (n_rows, n_times)
+    """
+    n_times = x.shape[1]
+    before = size - 1 if causal else size // 2
+    after = size - 1 - before
+    step = max(1, size // 20)
+    grid = np.arange(0, n_times, step)
+    points = np.stack(
+        [
+            np.quantile(x[:, max(0, t - before) : t + after + 1], quantile, axis=1)
+            for t in grid
+        ],
+        axis=1,
+    ).astype(np.float64)
+    if causal:
+        return points[:, np.arange(n_times) // step]
+    times = np.arange(n_times)
+    return np.stack([np.interp(times, grid, row) for row in points])
 
 
 def moving_mean(x: FloatArray, size: int, causal: bool) -> Float64Array:

@@ -40,9 +40,46 @@ def test_envelope_is_the_moving_rms(recordings, phase, size):
 @pytest.mark.parametrize("phase", ["zero", "causal"])
 @pytest.mark.parametrize("size", [1, 4, 7, 300])
 def test_baseline_is_what_differs_from_the_moving_mean(recordings, phase, size):
-    step = RunningBaseline(size / 100, sfreq=100, phase=phase)
+    step = RunningBaseline(size / 100, sfreq=100, phase=phase, quantile=None)
     for x, z in zip(recordings, step.fit_transform(recordings), strict=True):
         assert_allclose(z, x - means(x, size, phase == "causal"), atol=1e-12)
+
+
+@pytest.mark.parametrize("phase", ["zero", "causal"])
+@pytest.mark.parametrize("quantile", [0.0, 0.25, 0.9])
+@pytest.mark.parametrize("size", [1, 7, 60, 300])
+def test_baseline_of_a_quantile(recordings, phase, quantile, size):
+    step = RunningBaseline(size / 100, sfreq=100, phase=phase, quantile=quantile)
+    hop = max(1, size // 20)
+    for x, z in zip(recordings, step.fit_transform(recordings), strict=True):
+        n = x.shape[1]
+        before = size - 1 if phase == "causal" else size // 2
+        level = {
+            t: np.quantile(
+                x[:, max(0, t - before) : t - before + size], quantile, axis=1
+            )
+            for t in range(0, n, hop)
+        }
+        for t in range(n):
+            last = t - t % hop
+            following = min(last + hop, max(level))
+            expected = level[last]
+            if phase == "zero" and following > last:
+                share = (t - last) / hop
+                expected = (1 - share) * level[last] + share * level[following]
+            assert_allclose(z[:, t], x[:, t] - expected, atol=1e-9)
+
+
+def test_rest_beside_a_movement_stays_where_it_is():
+    """A movement is no part of the level at rest, as it is of the mean."""
+    x = np.full((1, 1, 1000), 1.0)
+    x[..., 400:550] = 20
+    slow = np.linspace(0, 3, 1000)
+    z = RunningBaseline(5, sfreq=100).fit_transform(x + slow)
+    rest = np.r_[100:350, 600:900]
+    assert np.abs(z[0, 0, rest]).max() < 1.3  # of which drift within a window is 1.5
+    mean = RunningBaseline(5, sfreq=100, quantile=None).fit_transform(x + slow)
+    assert np.abs(mean[0, 0, rest]).max() > 4
 
 
 def test_powers(recordings):
