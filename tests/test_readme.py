@@ -50,6 +50,7 @@ def test_the_code_does_what_the_text_says(monkeypatch):
     assert np.mean(list(ns["finger_accuracy"].values())) > 0.7
     assert list(ns["finger_accuracy"]) == ns["fingers"].joint_names
     assert 0 <= ns["share_of_new"] <= 1
+    assert ns["on_people"]["n_users"] == 8
     assert ns["table"].startswith("| macro accuracy")
     assert_array_equal(ns["loaded"].transform(ns["X_test"]), ns["Z"])
 
