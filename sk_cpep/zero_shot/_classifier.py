@@ -136,8 +136,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     *New gestures among seen ones.* Without a penalty nearly all windows of new gestures
     are named after seen ones. A penalty trades the recall of seen gestures for that of
     new ones, and cannot raise both. It has the scale of differences between
-    similarities, a tenth or so. Choose it on people who are not tested on, with
-    gestures left out of pre-training for it:
+    similarities, a tenth or so. On 15 people of Ninapro DB1, 0.08 took the recall of 8
+    seen gestures from 0.41 to 0.29 and that of 4 new ones from 0.09 to 0.24, where chance
+    is 0.08 (``python -m sk_cpep demo --data FOLDER``). Choose it on people who are not
+    tested on, with gestures left out of pre-training for it:
     :func:`~sk_cpep.evaluation.tune_seen_penalty`. It changes nothing where all
     gestures of the gallery are seen, or none. It may be set on the fitted object.
 
