@@ -190,6 +190,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         "device": [str, torch.device],
     }
 
+    # Of pickles that were made before there were these parameters.
+    seen: ArrayLike | None = None
+    seen_penalty: float = 0.0
+
     gallery_embeddings_: Float32Array
     gallery_labels_: AnyArray
     classes_: AnyArray

@@ -119,6 +119,16 @@ def test_kept_by_clone_pickle_and_a_shared_gallery():
         assert_array_equal(same.predict(Z), zero.predict(Z))
 
 
+def test_a_pickle_from_before_there_was_a_penalty():
+    Z, G, y = drawn(0)
+    zero = ZeroShotClassifier(Given(), 5).fit(G, y)
+    older = pickle.loads(pickle.dumps(zero))
+    del older.seen, older.seen_penalty
+    older = pickle.loads(pickle.dumps(older))
+    assert_array_equal(older.predict(Z), zero.predict(Z))
+    assert clone(older).seen_penalty == 0
+
+
 def test_errors():
     Z, G, y = drawn(0)
     with pytest.raises(ValueError, match=r"seen_penalty=0.1 .* name them as `seen`"):
