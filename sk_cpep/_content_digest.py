@@ -127,6 +127,9 @@ class _Content:
             self._write_tensor(value)
         elif isinstance(value, type):
             self._write_class(value)
+        elif isinstance(value, BaseException):
+            # Not what others have hung on it since: notes, what it was raised from.
+            self._write_all("exception", [type(value), *value.args])
         elif isinstance(value, types.ModuleType):
             self._mark("module", value.__name__, *_source(value.__name__))
         elif type(value) in _PARTS:

@@ -345,6 +345,17 @@ def test_content_counts_code_included(make):
     json.dumps(plain_value(make(1.0)))
 
 
+def test_an_exception_is_known_by_what_it_was_made_with():
+    plain, noted = KeyboardInterrupt(3), KeyboardInterrupt(3)
+    chain = []
+    for _ in range(2000):  # such as frames that others hang on it
+        chain = [chain]
+    noted.seen_by_others = chain
+    assert plain_value(noted) == plain_value(plain)
+    assert plain_value(KeyboardInterrupt(4)) != plain_value(plain)
+    assert plain_value(SystemExit(3)) != plain_value(plain)
+
+
 def test_functions_of_torch_are_known_by_their_names():
     functions = [torch.relu, torch.tanh, torch.nn.functional.relu, torch.Tensor.relu]
     values = [plain_value(function) for function in functions]
