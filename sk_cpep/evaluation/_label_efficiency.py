@@ -167,12 +167,10 @@ def draw_people(
         raise ValueError(f"n_draws must be an int from 1 on, got {n_draws!r}.")
     seed = check_random_state(random_state).randint(2**31)
     draws: Draws = {}
-    for n in n_people:
-        if isinstance(n, str) and n == "all":
+    for n in check_numbers(n_people):
+        if n == "all":
             draws[n] = [known]
             continue
-        if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
-            raise ValueError(f"n_people must be ints from 1 on, or 'all'; got {n!r}.")
         if n > len(known):
             continue
         rng = np.random.RandomState([seed, n])
@@ -202,8 +200,18 @@ def feasible(n_people: Sequence[Any], users: Any, folds: Sequence[Any]) -> list[
         The people held out in each fold.
     """
     known = np.unique(read_ids(users, "users"))
-    fewest = len(known) - max(len(np.unique(people)) for people in folds)
-    return [n for n in n_people if isinstance(n, str) or n <= fewest]
+    fewest = min(len(np.setdiff1d(known, people)) for people in folds)
+    return [n for n in check_numbers(n_people) if n == "all" or n <= fewest]
+
+
+def check_numbers(n_people: Sequence[Any]) -> list[Any]:
+    """Numbers of people, each an int from 1 on or "all"; others are refused."""
+    for n in n_people:
+        is_all = isinstance(n, str) and n == "all"
+        is_number = isinstance(n, Integral) and not isinstance(n, bool) and int(n) > 0
+        if not is_all and not is_number:
+            raise ValueError(f"n_people must be ints from 1 on, or 'all'; got {n!r}.")
+    return list(n_people)
 
 
 def probe_by_people(

@@ -178,6 +178,7 @@ def evaluate_methods(
         each set of gestures, method and number of people; ``fits`` has the digests of
         all estimators' identities.
     """
+    _check_both(seen_penalties, fold.test)
     sets = {"train": fold.train, "test": fold.test, "gallery": galleries or fold.train}
 
     @cache  # methods may share a gallery, or what they read
@@ -207,7 +208,8 @@ def evaluate_methods(
                     zero_shot(None, poses, queries, n_neighbors=n_neighbors, **common)
                 )
     for name, method in methods.items():
-        if method.query is not None and method.gallery is not None and seen_penalties:
+        is_zero_shot = method.query is not None and method.gallery is not None
+        if is_zero_shot and len(seen_penalties):
             poses, queries = (
                 _joined([embedded(embed, part, g) for g in GESTURE_SETS])
                 for embed, part in ((method.gallery, "gallery"), (method.query, "test"))
@@ -225,6 +227,16 @@ def evaluate_methods(
                 )
     fits = fits_of({name: _last_step(e) for name, e in fitted.items()})
     return [fits | record for record in records]
+
+
+def _check_both(seen_penalties: Sequence[float], sets: Mapping[str, Any]) -> None:
+    """Refuse one gallery of seen and unseen gestures where there are not both."""
+    missing = [name for name in GESTURE_SETS if name not in sets]
+    if len(seen_penalties) and missing:
+        raise ValueError(
+            "seen_penalties need windows of seen and of unseen gestures; there are none "
+            f"of {', '.join(missing)}. Name some as `unseen`, or leave them out."
+        )
 
 
 def _probes(
@@ -321,8 +333,8 @@ def cross_validate_gestures(
     Raises
     ------
     ValueError
-        If an estimator is fitted already, a fold would share people, or a single
-        gesture is unseen.
+        If an estimator is fitted already, a fold would share people, a single gesture
+        is unseen, or none is where there are `seen_penalties`.
 
     See Also
     --------
@@ -353,7 +365,14 @@ def cross_validate_gestures(
     pretraining = windows.select(np.flatnonzero(is_seen & _mask(pretrain, len(y))))
     to_name = windows.select(np.flatnonzero(_mask(named, len(y))))
     runs, folds = [], people_of_folds(cv, windows.users, windows.y)
-    n_people = feasible(n_people, windows.users, folds)
+    if classifiers is None:
+        softmax_candidates(C)  # refuses a wrong C before any fit
+    is_new = np.isin(to_name.y, list(unseen))
+    sets = dict(zip(GESTURE_SETS, (~is_new, is_new)))
+    present = {name: to_name.users[rows] for name, rows in sets.items() if rows.any()}
+    _check_both(seen_penalties, present)
+    for known in present.values():
+        n_people = feasible(n_people, known, folds)
     for held_out in folds:
         fold = split_gestures(pretraining, to_name, held_out, unseen)
         fitted = fit_estimators(estimators, fold.pretrain)

@@ -11,6 +11,7 @@ from sklearn.utils import check_consistent_length
 from .._ids import read_comparable
 from .._typing import AnyArray, Record
 from ._classifiers import Candidates, best_on, fit_predict, linear_classifiers
+from ._guard import check_disjoint
 from ._protocols import check_classes, record_header, score
 
 
@@ -63,7 +64,8 @@ def own_repetition(
     Raises
     ------
     ValueError
-        If somebody has no window before, or after, the last labelled repetition.
+        If the sets share people, or somebody has no window before, or after, the last
+        labelled repetition.
 
     Examples
     --------
@@ -77,15 +79,17 @@ def own_repetition(
     [1.0, 1.0]
     """
     (Z, y, users, turns), (Z_test, y_test, users_test, turns_test) = train, test
+    check_disjoint(users, users_test)
     y, y_test, classes = check_classes(y, y_test)
     users, users_test = read_comparable({"users": users, "test users": users_test})
+    Z, Z_test, turns, turns_test = map(np.asarray, (Z, Z_test, turns, turns_test))
     check_consistent_length(Z, y, users, turns)
     check_consistent_length(Z_test, y_test, users_test, turns_test)
     candidates = linear_classifiers() if classifiers is None else classifiers
-    own = _own_sets(users, np.asarray(turns), n_repetitions)
-    chosen, _ = best_on(candidates, np.asarray(Z), y, users, own)
+    own = _own_sets(users, turns, n_repetitions)
+    chosen, _ = best_on(candidates, Z, y, users, own)
     rows, y_pred = [], []
-    for first, later in _own_sets(users_test, np.asarray(turns_test), n_repetitions):
+    for first, later in _own_sets(users_test, turns_test, n_repetitions):
         named = fit_predict(
             candidates[chosen], Z_test[first], y_test[first], Z_test[later]
         )

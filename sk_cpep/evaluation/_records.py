@@ -161,12 +161,13 @@ def _merge(records: Sequence[Record]) -> Record:
 
 def _merge_gestures(records: Sequence[Record]) -> Record:
     """What changes in a record of gestures that are named."""
+    merged = _merge_origin(records)
     if "parts" in records[0]:
-        return _merge_harmonic(records)
+        return merged | _merge_harmonic(records)
     summary = summarise_people(_join(records, "per_user"))
     confusion = np.sum([r["confusion"] for r in records], axis=0)
     shares = np.diag(confusion) / np.maximum(confusion.sum(axis=1), 1)
-    merged = {
+    merged |= {
         "macro_accuracy": summary["mean"],
         "pooled_macro_accuracy": float(shares[confusion.any(axis=1)].mean()),
         **summary,
@@ -176,17 +177,23 @@ def _merge_gestures(records: Sequence[Record]) -> Record:
     }
     if "predictions" in records[0]:  # else there were several draws of each
         merged["predictions"] = [name for r in records for name in r["predictions"]]
-    if "fits" in records[0]:
-        merged["fits"] = [r["fits"] for r in records]
-    for key in ("settings", "n_labelled"):
-        if key in records[0]:
-            merged[key] = _one_or_all([r[key] for r in records])
     if "per_user_recall" in records[0]:
         recalls = _join(records, "per_user_recall")
         merged |= {
             "per_class_recall": average_recalls(recalls),
             "per_user_recall": recalls,
         }
+    return merged
+
+
+def _merge_origin(records: Sequence[Record]) -> Record:
+    """Which fits, which settings and how many labelled people the runs are of."""
+    merged: Record = {}
+    if "fits" in records[0]:
+        merged["fits"] = [r["fits"] for r in records]
+    for key in ("settings", "n_labelled"):
+        if key in records[0]:
+            merged[key] = _one_or_all([r[key] for r in records])
     return merged
 
 

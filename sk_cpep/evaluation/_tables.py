@@ -219,7 +219,7 @@ def format_differences(
         mine = [r for r in records if r["method"] == ours]
         columns = _columns(mine)
     columns = [(*column, None)[:3] for column in columns]
-    rows = [[f"{ours} less …", *(titles or map(_title, columns))]]
+    rows = [[f"{ours} less …", *_titles(titles, columns)]]
     for method in dict.fromkeys(r["method"] for r in records if r["method"] != ours):
         pairs = [(cells.get((ours, c)), cells.get((method, c))) for c in columns]
         found = [_difference(a, b, digits) for a, b in pairs]
@@ -322,12 +322,7 @@ class _Table:
         titles: Sequence[str] | None = None,
     ) -> list[list[str]]:
         """Head, methods and, if it is asked for, chance."""
-        titles = [*map(_title, self.columns)] if titles is None else titles
-        if len(titles) != len(self.columns):
-            raise ValueError(
-                f"titles has {len(titles)} entries for {len(self.columns)} columns."
-            )
-        rows = [[self.metric.title(self.records), *titles]]
+        rows = [[self.metric.title(self.records), *_titles(titles, self.columns)]]
         for method in [*self.methods, *extra_methods]:
             rows.append([method, *(self.cell(method, c) for c in self.columns)])
         if chance:
@@ -410,7 +405,8 @@ def _third(record: Mapping[str, Any]) -> Any:
     n_people = record.get("n_people")
     few = n_people if isinstance(n_people, int) and n_people > 0 else None
     penalty = record.get("settings", {}).get("seen_penalty")
-    less = f"penalty {penalty:g}" if penalty else None
+    each = penalty if isinstance(penalty, list) else [penalty]  # of several runs
+    less = f"penalty {', '.join(f'{p:g}' for p in each)}" if penalty else None
     return record.get("gallery") or record.get("windows") or less or few
 
 
@@ -425,6 +421,17 @@ def _columns(records: Sequence[Record]) -> list[Column]:
         )
 
     return sorted(dict.fromkeys(map(_column, records)), key=place)
+
+
+def _titles(titles: Sequence[str] | None, columns: Sequence[Any]) -> list[str]:
+    """What columns are called: as is asked for, or what they hold."""
+    if titles is None:
+        return [_title(column) for column in columns]
+    if len(titles) != len(columns):
+        raise ValueError(
+            f"titles has {len(titles)} entries for {len(columns)} columns."
+        )
+    return list(titles)
 
 
 def _title(column: Any) -> str:

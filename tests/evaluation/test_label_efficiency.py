@@ -12,8 +12,6 @@ from sk_cpep.evaluation import (
     label_efficiency,
     linear_classifiers,
     merge_records,
-    own_repetition,
-    supervised,
     zero_shot,
 )
 from sk_cpep.evaluation._classifiers import softmax_probe
@@ -213,78 +211,3 @@ def test_errors():
             label_efficiency({"mine": None}, flat(TRAIN), flat(TEST), n_people=[wrong])
     with pytest.raises(ValueError, match="n_draws"):
         label_efficiency({"mine": None}, flat(TRAIN), flat(TEST), n_draws=0)
-
-
-# One's own repetitions, and classifiers that learn from end to end
-
-
-def test_own_repetition_against_a_loop():
-    sets = {"in_distribution": ["fist", "ok"], "unseen": ["point"]}
-    train, test = (
-        (*flat(part)[:2], part.users, part.repetitions) for part in (TRAIN, TEST)
-    )
-    only = {"softmax": softmax_probe(0.1)}
-    records = own_repetition(train, test, sets=sets, classifiers=only, method="mine")
-    Z, y, users, turns = test
-    for record, (gestures, names) in zip(records, sets.items(), strict=True):
-        expected = {}
-        for user in (11, 12):
-            first, later = ((users == user) & (turns == turn) for turn in (1, 2))
-            y_pred = softmax_probe(0.1).fit(Z[first], y[first]).predict(Z[later])
-            part = np.isin(y[later], names)
-            expected[str(user)] = recall_score(
-                y[later][part], y_pred[part], labels=names, average="macro"
-            )
-        assert record["per_user"] == pytest.approx(expected)
-        assert (record["method"], record["protocol"]) == ("mine", "own_repetition")
-        assert record["gestures"] == gestures
-        assert record["chance"] == pytest.approx(1 / 3)
-        assert (record["n_people"], record["n_repetitions"]) == (0, 1)
-    with pytest.raises(ValueError, match=r"0 needs windows of the first 2 repetition"):
-        own_repetition(train, test, sets=sets, n_repetitions=2)
-
-
-def test_own_repetition_takes_the_classifier_of_the_training_people():
-    sets = {"in_distribution": NAMES}
-    train, test = (
-        (*flat(part)[:2], part.users, part.repetitions) for part in (TRAIN, TEST)
-    )
-    candidates = {"a": softmax_probe(1e-9), "b": softmax_probe(1.0)}
-    Z, y, users, turns = train
-    scores = {}
-    for name, candidate in candidates.items():
-        found = []
-        for user in np.unique(users):
-            first, later = ((users == user) & (turns == turn) for turn in (1, 2))
-            y_pred = candidate.fit(Z[first], y[first]).predict(Z[later])
-            found.append(accuracy(y[later], y_pred))
-        scores[name] = np.mean(found)
-    (record,) = own_repetition(train, test, sets=sets, classifiers=candidates)
-    assert record["settings"]["classifier"] == max(scores, key=scores.get)
-
-
-class Watched(BaseEstimator):
-    """Names what it was given most; remembers the people."""
-
-    people = None
-
-    def fit(self, X, y, groups=None):
-        type(self).people = groups
-        self.most_ = max(np.unique(y), key=lambda name: (y == name).sum())
-        return self
-
-    def predict(self, X):
-        return np.repeat(self.most_, len(X))
-
-
-def test_supervised():
-    train, test = ((w.X, w.y, w.users) for w in (TRAIN, TEST))
-    unfitted = Watched()
-    record = supervised(unfitted, train, test, method="net", gestures="unseen")
-    assert not hasattr(unfitted, "most_")
-    assert set(Watched.people) == set(range(6))
-    assert record["mean"] == pytest.approx(1 / 3)
-    assert (record["method"], record["protocol"]) == ("net", "supervised")
-    assert (record["n_people"], record["n_labelled"]) == ("all", 6)
-    with pytest.raises(ValueError, match="11"):
-        supervised(unfitted, test, test)

@@ -3,14 +3,21 @@ import json
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from sk_cpep.evaluation import linear_probe, macro_accuracy, zero_shot
+from sk_cpep.evaluation import (
+    linear_classifiers,
+    linear_probe,
+    macro_accuracy,
+    supervised,
+    zero_shot,
+)
+from sk_cpep.evaluation._classifiers import fit_predict, softmax_probe
 
 NAMES = np.array(["fist", "ok", "point"])
 
@@ -170,3 +177,114 @@ def test_chance_counts_what_can_be_predicted():
     record = linear_probe(Stub(), TRAIN, two)
     assert record["chance"] == pytest.approx(1 / 3)
     assert np.shape(record["confusion"]) == (3, 3)
+
+
+# Penalties and classifiers that are chosen
+
+
+def chosen_by_hand(candidates, Z, y, users):
+    """The best on each of three people, learned from the other two."""
+    scores = {}
+    for name, candidate in candidates.items():
+        each = []
+        for user in np.unique(users):
+            out = users == user
+            y_pred = clone(candidate).fit(Z[~out], y[~out]).predict(Z[out])
+            each.append(balanced_accuracy_score(y[out], y_pred))
+        scores[name] = np.mean(each)
+    return max(scores, key=scores.get)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 4])
+def test_a_penalty_is_chosen_on_people_left_out(seed):
+    X, y, users = make_set(["anna", "ben", "carl"], n=15, seed=seed)
+    Z = X.reshape(len(X), -1).astype("f4").astype(float)
+    best = chosen_by_hand(
+        {C: softmax_probe(C) for C in (0.001, 0.01, 0.1, 1.0)}, Z, y, users
+    )
+    record = linear_probe(Stub(), (X, y, users), TEST)
+    assert record["settings"] == {"C": best, "max_iter": 2000}
+    Z_test = flat(TEST)[0].astype("f4").astype(float)
+    assert_array_equal(
+        record["predictions"], softmax_probe(best).fit(Z, y).predict(Z_test)
+    )
+
+
+def test_classifiers_in_the_place_of_the_softmax_layer():
+    candidates = linear_classifiers() | {"nearest": KNeighborsClassifier(1)}
+    Z, y, users = flat(TRAIN)
+    best = chosen_by_hand(candidates, Z, y, users)
+    record = linear_probe(None, flat(TRAIN), flat(TEST), classifiers=candidates)
+    assert record["settings"] == {"classifier": best}
+    y_pred = fit_predict(candidates[best], Z, y, flat(TEST)[0])
+    check_record(record, y_pred)
+    only = {"nearest": KNeighborsClassifier(1)}
+    record = linear_probe(None, flat(TRAIN), flat(TEST), classifiers=only, C="no")
+    check_record(record, KNeighborsClassifier(1).fit(Z, y).predict(flat(TEST)[0]))
+
+
+@pytest.mark.parametrize("C", [0, -1.0, np.nan, "best", None, True])
+@pytest.mark.parametrize("cv", [None, 2])
+def test_a_wrong_penalty_is_refused_before_any_fit(C, cv):
+    Stub.n_calls = 0
+    sets = (TRAIN,) if cv else (TRAIN, TEST)
+    with pytest.raises(ValueError, match="C must be 'auto' or a number above 0"):
+        linear_probe(Stub(), *sets, cv=cv, C=C)
+    if cv:
+        assert Stub.n_calls == 0
+
+
+# Classifiers that learn from end to end
+
+
+class Watched(ClassifierMixin, BaseEstimator):
+    """The nearest mean of flattened windows; keeps what it was given."""
+
+    seen = None
+
+    def fit(self, X, y, groups=None):
+        type(self).seen = X, y, groups
+        self.names_ = np.unique(y)
+        flat = np.reshape(X, (len(X), -1))
+        self.means_ = np.stack([flat[y == name].mean(axis=0) for name in self.names_])
+        return self
+
+    def predict(self, X):
+        off = np.reshape(X, (len(X), 1, -1)) - self.means_
+        return self.names_[(off**2).sum(axis=2).argmin(axis=1)]
+
+
+def test_supervised_against_its_parts():
+    unfitted = Watched()
+    record = supervised(unfitted, TRAIN, TEST, gestures="unseen")
+    assert not hasattr(unfitted, "means_")
+    for given, expected in zip(Watched.seen, TRAIN, strict=True):
+        assert_array_equal(given, expected)
+    means = np.stack([flat(TRAIN)[0][TRAIN[1] == name].mean(axis=0) for name in NAMES])
+    nearest = KNeighborsClassifier(1).fit(means, NAMES)
+    check_record(record, nearest.predict(flat(TEST)[0]))
+    for key, value in {
+        "method": "Watched",
+        "protocol": "supervised",
+        "gestures": "unseen",
+        "settings": {},
+        "n_people": "all",
+        "n_labelled": 3,
+    }.items():
+        assert record[key] == value
+
+
+def test_supervised_without_groups_and_under_a_name():
+    pipe = make_pipeline(Stub(), KNeighborsClassifier(3))
+    record = supervised(pipe, TRAIN, TEST, method="neighbours")
+    expected = KNeighborsClassifier(3).fit(flat(TRAIN)[0].astype("f4"), TRAIN[1])
+    check_record(record, expected.predict(flat(TEST)[0].astype("f4")))
+    assert record["method"] == "neighbours"
+
+
+def test_supervised_refuses():
+    with pytest.raises(ValueError, match=r"share 3 user\(s\)"):
+        supervised(Watched(), TRAIN, TRAIN)
+    few = tuple(part[TRAIN[1] != "ok"] for part in TRAIN)
+    with pytest.raises(ValueError, match="never given a name to learn from: ok"):
+        supervised(Watched(), few, TEST)
