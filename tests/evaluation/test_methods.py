@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
@@ -11,6 +12,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from sk_cpep import MAE
 from sk_cpep.evaluation import (
@@ -24,6 +26,7 @@ from sk_cpep.evaluation import (
     linear_probe,
     split_gestures,
 )
+from sk_cpep.evaluation._label_efficiency import draw_people
 
 GESTURES = np.array(["fist", "ok", "point", "shaka"])
 N_USERS, N_EACH = 6, 5
@@ -247,3 +250,267 @@ def test_lengths_and_names_are_checked(data):
 def test_people_in_both_sets_of_a_fold_are_refused(data):
     with pytest.raises(ValueError, match=r"cv puts windows of \[.*GroupKFold"):
         cross_validate_gestures(Means(), *data, cv=Alternating())
+
+
+# Few labels, one gallery of all gestures, other galleries, supervised classifiers
+
+
+NEW = ["ok", "shaka"]
+MEANS = Method(
+    probe=lambda f, w: w.X.mean(axis=2),
+    query=lambda f, w: w.X.mean(axis=2),
+    gallery=lambda f, w: w.P.mean(axis=2),
+)
+
+
+@pytest.fixture
+def fold(data):
+    windows = GestureWindows(*data)
+    seen = windows.select(~np.isin(windows.y, NEW))
+    return split_gestures(seen, windows, [1, 4], NEW)
+
+
+def averages(part):
+    """Means over time of EMG and of pose, gestures and people, in float64."""
+    return part.X.mean(axis=2), part.P.mean(axis=2), part.y, part.users
+
+
+def recalls_of(y, y_pred, users):
+    return {
+        str(user): recall_score(
+            y[users == user],
+            y_pred[users == user],
+            labels=np.unique(y[users == user]),
+            average="macro",
+        )
+        for user in np.unique(users)
+    }
+
+
+def records_at(records, **wanted):
+    return [r for r in records if all(r[k] == v for k, v in wanted.items())]
+
+
+def test_probes_on_few_labels(fold):
+    other = Method(probe=lambda f, w: w.P.mean(axis=2))
+    options = {"C": 0.2, "n_draws": 3, "random_state": 4}
+    records = evaluate_methods(
+        fold, {}, {"a": MEANS, "b": other}, n_people=(1, 3, 4, 5, "all"), **options
+    )
+    found = [
+        (r["gestures"], r["method"], r["protocol"], r["n_people"]) for r in records
+    ]
+    assert found == [
+        (gestures, method, protocol, n)
+        for gestures in ("in_distribution", "unseen")
+        for method in "ab"
+        for protocol, numbers in (
+            ("linear_probe", (1, 3, 4, "all")),
+            ("zero_shot", (0,) if method == "a" else ()),
+        )
+        for n in numbers
+    ]
+    for gestures in ("in_distribution", "unseen"):
+        Z, V, y, users = averages(fold.train[gestures])
+        Z_test, V_test, y_test, users_test = averages(fold.test[gestures])
+        for n in (1, 3, "all"):
+            people = [np.unique(users)]
+            if n != "all":
+                people = draw_people(users, [n], 3, 4)[n]
+            for method, part, test in (("a", Z, Z_test), ("b", V, V_test)):
+                each = []
+                for some in people:
+                    rows = np.isin(users, some)
+                    probe = make_pipeline(
+                        StandardScaler(), LogisticRegression(C=0.2, max_iter=2000)
+                    )
+                    probe.fit(part[rows].astype(float), y[rows])
+                    y_pred = probe.predict(test.astype(float))
+                    each.append(recalls_of(y_test, y_pred, users_test))
+                (record,) = records_at(
+                    records,
+                    method=method,
+                    gestures=gestures,
+                    n_people=n,
+                    protocol="linear_probe",
+                )
+                for user, accuracy in record["per_user"].items():
+                    assert_allclose(accuracy, np.mean([draw[user] for draw in each]))
+                assert record["n_labelled"] == len(people[0])
+
+
+def test_classifiers_are_chosen_for_each_method(fold):
+    class Constant(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y):
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), self.classes_[0])
+
+    nonsense = Method(probe=lambda f, w: np.zeros((len(w), 2)))
+    candidates = {"constant": Constant(), "nearest": KNeighborsClassifier(3)}
+    records = evaluate_methods(
+        fold,
+        {},
+        {"a": MEANS, "b": nonsense},
+        n_people=(2, "all"),
+        classifiers=candidates,
+    )
+    for method, name in (("a", "nearest"), ("b", "constant")):
+        for record in records_at(records, method=method, protocol="linear_probe"):
+            assert record["settings"] == {"classifier": name}
+
+
+def test_one_gallery_of_all_gestures(fold):
+    records = evaluate_methods(
+        fold, {}, {"a": MEANS}, n_neighbors=3, seen_penalties=(0.0, 0.2)
+    )
+    _, V, y, _ = map(np.concatenate, zip(*map(averages, fold.train.values())))
+    V = V / np.linalg.norm(V, axis=1, keepdims=True)
+    for penalty in (0.0, 0.2):
+        parts = {}
+        for gestures, part in fold.test.items():
+            Z, _, y_test, users = averages(part)
+            near = Z / np.linalg.norm(Z, axis=1, keepdims=True) @ V.T
+            near = near - penalty * ~np.isin(y, NEW)
+            (record,) = [
+                r
+                for r in records_at(
+                    records, protocol="generalised_zero_shot", gestures=gestures
+                )
+                if r["settings"]["seen_penalty"] == penalty
+            ]
+            order = np.argsort(-near, axis=1)[:, :3]
+            for votes, named in zip(y[order], record["predictions"], strict=True):
+                count = (votes == named).sum()
+                assert count == max((votes == name).sum() for name in votes)
+            parts[gestures] = recalls_of(y_test, np.array(record["predictions"]), users)
+            assert record["per_user"] == pytest.approx(parts[gestures])
+            assert record["n_classes"] == 4
+        (both,) = [
+            r
+            for r in records_at(
+                records, protocol="generalised_zero_shot", gestures="harmonic_mean"
+            )
+            if r["settings"]["seen_penalty"] == penalty
+        ]
+        a, b = (np.mean(list(people.values())) for people in parts.values())
+        assert both["mean"] == pytest.approx(2 * a * b / (a + b))
+
+
+def test_other_galleries(fold):
+    """Queries are looked up among the windows that are given, none of theirs."""
+    few = {name: part.select(part.users == 0) for name, part in fold.train.items()}
+    records = evaluate_methods(fold, {}, {"a": MEANS}, n_neighbors=1, galleries=few)
+    for gestures, part in fold.test.items():
+        _, V, y, _ = averages(few[gestures])
+        Z, _, y_test, users = averages(part)
+        nearest = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+        y_pred = nearest.fit(V, y).predict(Z)
+        (record,) = records_at(records, protocol="zero_shot", gestures=gestures)
+        assert record["predictions"] == y_pred.tolist()
+        assert record["per_user"] == pytest.approx(recalls_of(y_test, y_pred, users))
+        assert record["n_train"] == len(y)
+        (probe,) = records_at(records, protocol="linear_probe", gestures=gestures)
+        assert probe["n_train"] == len(fold.train[gestures])
+    with pytest.raises(ValueError, match=r"share 2 user\(s\): 1, 4"):
+        evaluate_methods(fold, {}, {"a": MEANS}, galleries=fold.test)
+
+
+def test_supervised_among_methods(fold):
+    flat = FunctionTransformer(lambda X: X.reshape(len(X), -1))
+    unfitted = make_pipeline(flat, KNeighborsClassifier(3))
+    methods = {"net": Method(classifier=unfitted), "a": MEANS}
+    records = evaluate_methods(fold, {}, methods, n_people=(1, "all"))
+    for gestures, part in fold.train.items():
+        test = fold.test[gestures]
+        nearest = KNeighborsClassifier(3).fit(part.X.reshape(len(part), -1), part.y)
+        (record,) = records_at(records, method="net", gestures=gestures)
+        y_pred = nearest.predict(test.X.reshape(len(test), -1))
+        assert record["predictions"] == y_pred.tolist()
+        assert record["protocol"] == "supervised"
+        assert (record["n_people"], record["n_labelled"]) == ("all", 4)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(unfitted[-1])
+
+
+def test_over_folds_by_number_of_people(data):
+    X, P, y, users = data
+    options = {"C": 0.5, "n_neighbors": 3, "n_draws": 2, "unseen": NEW}
+    records = cross_validate_gestures(
+        Means(), *data, cv=3, n_people=(1, 4, 5, "all"), seen_penalties=[0.1], **options
+    )
+    found = {(r["protocol"], r["n_people"]) for r in records}
+    assert found == {
+        *(("linear_probe", n) for n in (1, 4, "all")),
+        ("zero_shot", 0),
+        ("generalised_zero_shot", 0),
+    }
+    for record in records:
+        assert sorted(record["per_user"]) == list("012345")
+    folds = [[0, 3], [1, 4], [2, 5]]
+    for gestures, rows in (
+        ("in_distribution", ~np.isin(y, NEW)),
+        ("unseen", np.isin(y, NEW)),
+    ):
+        (record,) = records_at(
+            records, protocol="linear_probe", gestures=gestures, n_people=1
+        )
+        Z = X.mean(axis=2).astype(float)
+        for held_out in folds:
+            train = rows & ~np.isin(users, held_out)
+            each = []
+            for (one,) in draw_people(users[train], [1], 2, 0)[1]:
+                mine = train & (users == one)
+                probe = make_pipeline(
+                    StandardScaler(), LogisticRegression(C=0.5, max_iter=2000)
+                )
+                test = rows & np.isin(users, held_out)
+                y_pred = probe.fit(Z[mine], y[mine]).predict(Z[test])
+                each.append(recalls_of(y[test], y_pred, users[test]))
+            for user in map(str, held_out):
+                expected = np.mean([draw[user] for draw in each])
+                assert_allclose(record["per_user"][user], expected)
+
+
+def test_numbers_that_people_with_windows_to_name_allow(data):
+    """Who has nothing to name cannot be drawn, in any set of gestures."""
+    *_, y, users = data
+    named = (users != 5) & ~((users == 2) & np.isin(y, NEW))
+    records = cross_validate_gestures(
+        Means(),
+        *data,
+        cv=[[0], [1]],
+        named=named,
+        unseen=NEW,
+        n_people=(3, 4, 5),
+        C=1.0,
+        n_neighbors=3,
+    )
+    probes = records_at(records, protocol="linear_probe")
+    assert [(r["gestures"], r["n_people"]) for r in probes] == [
+        ("in_distribution", 3),
+        ("unseen", 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"C": -1.0}, "C must be 'auto' or a number above 0"),
+        ({"n_people": (1, 0)}, "n_people must be ints from 1 on, or 'all'; got 0"),
+        ({"seen_penalties": [0.1]}, "seen_penalties need .* none of unseen"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_fit(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        cross_validate_gestures(Means(), *data, cv=2, **options)
+    assert not Means.fits
+
+
+def test_one_gallery_needs_both_kinds(data):
+    windows = GestureWindows(*data)
+    plain = split_gestures(windows, windows, [1, 4])
+    with pytest.raises(ValueError, match="seen_penalties need .* none of unseen"):
+        evaluate_methods(plain, {}, {"a": MEANS}, seen_penalties=[0.0])
