@@ -4,14 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import recall_score
 
 from sk_cpep.evaluation import (
     GestureWindows,
     label_efficiency,
     linear_classifiers,
+    linear_probe,
+    load_records,
     merge_records,
+    save_records,
     zero_shot,
 )
 from sk_cpep.evaluation._classifiers import softmax_probe
@@ -78,6 +81,11 @@ def test_numbers_that_every_fold_has_people_for():
     users = np.repeat(np.arange(7), 2)
     folds = [[0, 3, 6], [1, 4], [2, 5]]
     assert feasible([1, 4, 5, 8, "all"], users, folds) == [1, 4, "all"]
+    # Of those held out, some may have nothing to name here.
+    assert feasible([4, 5], users[users > 0], [[0, 3], [0, 1]]) == [4, 5]
+    for wrong in (0, 2.5, True, "many", None):
+        with pytest.raises(ValueError, match="n_people must be ints from 1 on"):
+            feasible([1, wrong], users, folds)
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -157,6 +165,84 @@ def test_the_classifier_is_chosen_on_training_people():
     assert other["settings"] == record["settings"]
 
 
+def test_test_people_who_would_choose_another_do_not():
+    Z, y, users = flat(TRAIN)
+    candidates = {"good": softmax_probe(1.0), "bad": Watched()}
+    # Of the test people every window is "ok": what always says so would be best there.
+    Z_test, y_test, users_test = flat(TEST)
+    always_ok = np.full(len(y_test), "ok")
+    options = {"n_people": [1, 2, "all"], "n_draws": 2, "classifiers": candidates}
+    records = label_efficiency(
+        {"mine": None}, (Z, y, users), (Z_test, always_ok, users_test), **options
+    )
+    for record in records:
+        assert record["settings"] == {"classifier": "good"}
+        assert record["mean"] < 1
+    (bad,) = label_efficiency(
+        {"mine": None},
+        (Z, y, users),
+        (Z_test, always_ok, users_test),
+        n_people=["all"],
+        classifiers={"bad": Watched()},
+    )
+    assert bad["mean"] == 1
+
+
+class Watched(ClassifierMixin, BaseEstimator):
+    """Says "ok"; keeps the first column of what it was fitted to."""
+
+    fits = []  # noqa: RUF012
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.fits.append(X[:, 0])
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), "ok")
+
+
+def test_the_same_people_are_drawn_for_every_method():
+    """Whatever else is asked for, and whatever the methods are."""
+    Z, y, users = flat(TRAIN)
+    Z = np.column_stack([users, Z])  # who it is can be read off
+    train, test = (
+        (Z, y, users),
+        (np.column_stack([TEST.users, flat(TEST)[0]]), *flat(TEST)[1:]),
+    )
+
+    def people_of(methods, n_people, **options):
+        Watched.fits.clear()
+        only = {"watched": Watched()}
+        label_efficiency(
+            methods, train, test, n_people=n_people, classifiers=only, **options
+        )
+        return [sorted({int(user) for user in seen}) for seen in Watched.fits]
+
+    two = people_of({"A": None, "B": lambda Z: Z[:, :2]}, [2], n_draws=4)
+    assert two[:4] == two[4:]
+    assert all(len(pair) == 2 for pair in two)
+    several = people_of({"A": None}, [1, 2, 4, "all"], n_draws=4)
+    assert several[4:8] == two[:4]
+    assert len({one for (one,) in several[:4]}) == 4
+    assert several[-1] == list(range(6))
+    many = people_of({"A": None}, [1, 7], n_draws=10)
+    assert sorted(many) == [[user] for user in range(6)]  # nobody twice, none of 7
+    assert people_of({"A": None}, [2], n_draws=4, random_state=5) != two[:4]
+
+
+def test_all_labels_are_a_linear_probe():
+    """The classifier chosen by thirds of all training people."""
+    candidates = linear_classifiers()
+    (record,) = label_efficiency(
+        {"mine": None}, flat(TRAIN), flat(TEST), n_people=["all"]
+    )
+    expected = linear_probe(None, flat(TRAIN), flat(TEST), classifiers=candidates)
+    for key in record.keys() - {"method", "n_draws"}:
+        assert record[key] == expected[key], key
+    assert (record["n_draws"], record["n_labelled"]) == (1, 6)
+
+
 def test_encoders_and_the_point_without_labels():
     parts = [(w.X, w.P, w.y, w.users) for w in (TRAIN, TEST)]
     records = label_efficiency(
@@ -199,6 +285,19 @@ def test_merged_over_folds():
             assert merged[key] == pytest.approx(expected[key])
     with pytest.raises(ValueError, match="n_people"):
         merge_records([[runs[0][0]], [runs[1][1]]])
+
+
+def test_kept_in_a_file(tmp_path):
+    records = label_efficiency({"A": Flat()}, TRAIN, TEST, n_people=[1, 3, "all"])
+    assert load_records(save_records(tmp_path / "records.json", records)) == records
+    assert [r["n_people"] for r in records] == [0, 1, 3, "all"]
+    assert [r["n_labelled"] for r in records] == [0, 1, 3, 6]
+
+
+def test_test_gestures_that_nobody_has_learned_are_refused():
+    few = tuple(part[TRAIN.y != "ok"] for part in flat(TRAIN))
+    with pytest.raises(ValueError, match="never given a name to learn from: ok"):
+        label_efficiency({"mine": None}, few, flat(TEST))
 
 
 def test_errors():
