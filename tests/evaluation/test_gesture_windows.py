@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import butter, sosfiltfilt
 from sklearn.utils import Bunch
 
 from sk_cpep.evaluation import (
@@ -144,3 +145,59 @@ def test_selected_together(recordings):
     some = named.select(rows)
     for part in ("X", "P", "y", "users", "windows", "features", "repetitions"):
         assert_array_equal(getattr(some, part), getattr(named, part)[rows])
+
+
+def smoothed(emg, sfreq, edge):
+    """Low-passed rectified EMG, forwards and backwards."""
+    sos = butter(2, edge, "lowpass", fs=sfreq, output="sos")
+    return sosfiltfilt(sos, np.abs(emg.astype(float)), axis=1)
+
+
+def test_signals_are_filtered_before_they_are_cut(recordings):
+    """Of the whole recording, edges aside, against scipy."""
+    long = np.random.default_rng(0).normal(size=(2, 4000)).astype(np.float32)
+    recordings.emg, recordings.users = [long], np.array([7])
+    recordings.pose = [np.zeros((2, 2000)) + np.arange(2000)]
+    recordings.labels = [np.tile(np.repeat([0, 1], [60, 40]), 40)]
+    signals = {"envelope": 3.0}
+    rest = cut_rest_windows(recordings, window=1.0, margin=0.5, **signals)
+    every = cut_session_windows(recordings, window=1.0, stride=1.0, **signals)
+    envelope = smoothed(long, 20.0, 3.0)
+    whole = standardised(envelope)
+    root = standardised(np.sqrt(np.abs(envelope)))
+    for windows, starts in (
+        (rest, 60 + 100 * np.arange(40) - 30),
+        (every, 20 * np.arange(200)),
+    ):
+        assert len(windows) == len(starts)
+        for i in range(5, len(starts) - 5):
+            here = slice(starts[i], starts[i] + 20)
+            assert_allclose(windows.X[i], whole[:, here], atol=2e-3)
+            bins = root[:, here].reshape(2, 10, 2).mean(axis=2)
+            assert_allclose(windows.features[i], bins.ravel(), atol=2e-3)
+
+
+@pytest.mark.parametrize("pose_sfreq", [8.0, 10.0, 13.0])
+def test_poses_at_rest_are_those_that_sessions_are_cut_with(recordings, pose_sfreq):
+    """At any start and rate, the same moment gives the same pose."""
+    recordings.pose_sfreq = pose_sfreq
+    recordings.pose = [
+        np.arange(2 * round(pose_sfreq * emg.shape[1] / 20)).reshape(2, -1) * 1.0
+        for emg in recordings.emg
+    ]
+    options = {"window": 1.0}
+    every = cut_session_windows(recordings, stride=0.05, **options)
+    starts = {
+        (user, start): i
+        for i, (user, start) in enumerate(
+            zip(every.users, every.windows["start"], strict=True)
+        )
+    }
+    for margin in (0.25, 0.3, 0.35, 0.5):
+        rest = cut_rest_windows(recordings, margin=margin, **options)
+        onsets = [(7, 60), (7, 220), (9, 130)]
+        for i, (user, onset) in enumerate(onsets):
+            other = starts[user, onset - round(20 * (1.0 + margin))]
+            assert_array_equal(rest.X[i], every.X[other])
+            assert_array_equal(rest.P[i], every.P[other])
+            assert_array_equal(rest.features[i], every.features[other])

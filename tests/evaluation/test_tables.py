@@ -7,7 +7,9 @@ import pytest
 from sk_cpep.evaluation import (
     format_differences,
     format_markdown,
+    generalised_zero_shot,
     linear_probe,
+    merge_records,
     pose_regression,
     published,
     to_frame,
@@ -210,6 +212,63 @@ def test_differences_by_hand():
     assert "| -0.05 [-0.10, +0.00]" in rows[3]
     with pytest.raises(ValueError, match="no record of 'theirs'"):
         format_differences(records, "theirs")
+
+
+def test_columns_of_differences():
+    rng = np.random.default_rng(3)
+    people = {name: rng.uniform(size=(2, 6)) for name in ("ours", "theirs")}
+    records = [
+        few(name, n, 0.5, per_user=dict(zip("abcdef", values.tolist(), strict=True)))
+        for name, parts in people.items()
+        for n, values in zip((1, "all"), parts, strict=True)
+    ]
+    columns = [("linear_probe", "unseen"), ("linear_probe", "unseen", 1)]
+    text = format_differences(
+        records, "ours", columns=columns, titles=["all", "one"], digits=3
+    )
+    head, row = rows_of(text)
+    assert head == ["ours less …", "all", "one"]
+    off = people["ours"] - people["theirs"]
+    for cell, difference in zip(row[1:], off[::-1], strict=True):
+        mean, low, high = (float(x.strip("[,]")) for x in cell.split())
+        assert mean == pytest.approx(difference.mean(), abs=6e-4)
+        assert difference.min() - 1e-3 <= low < mean < high
+        assert high <= difference.max() + 1e-3
+    with pytest.raises(ValueError, match="titles has 1 entries for 2 columns"):
+        format_differences(records, "ours", columns=columns, titles=["all"])
+    missing = [r for r in records if (r["method"], r["n_people"]) != ("theirs", 1)]
+    assert rows_of(format_differences(missing, "ours"))[1].count("–") == 1
+    alone = [r for r in records if r["method"] == "ours"]
+    assert len(rows_of(format_differences(alone, "ours"))) == 1
+
+
+def test_penalties_that_were_chosen_in_each_run():
+    """They stay in all three records, and in the columns' titles."""
+    Z, y = np.repeat(np.eye(3), 4, axis=0), np.repeat(["fist", "ok", "wave"], 4)
+    gallery = Z, y, ["anna"] * 12
+    runs = [
+        generalised_zero_shot(
+            None,
+            gallery,
+            (Z, y, [user] * 12),
+            seen=["fist"],
+            n_neighbors=3,
+            seen_penalty=penalty,
+            method="A",
+        )
+        for user, penalty in (("ben", 0.1), ("eve", 0.25))
+    ]
+    merged = merge_records(runs)
+    assert [r["gestures"] for r in merged][-1] == "harmonic_mean"
+    for record in merged:
+        assert record["settings"]["seen_penalty"] == [0.1, 0.25]
+        assert record["settings"]["n_neighbors"] == 3
+    head, row = rows_of(format_markdown(merged, digits=1))
+    assert head[1] == "generalised zero-shot, in distribution, penalty 0.1, 0.25"
+    assert [cell[:3] for cell in row[1:]] == ["1.0"] * 3
+    fits = [[r | {"fits": {"A": name}} for r in run] for name, run in zip("xy", runs)]
+    for record in merge_records(fits):
+        assert record["fits"] == [{"A": "x"}, {"A": "y"}]
 
 
 def test_poses_have_tables_of_their_own():
