@@ -175,7 +175,7 @@ def run_myo_demo(
             explained = fitted[name].history_[-1]["train_explained"]
             say(f"{name}: {explained:.2f} of the target's variance explained")
         say("Naming the gestures of people held out")
-        runs.append(evaluate_myo(fold, fitted, methods, config))
+        runs.append(evaluate_myo(fold, fitted, methods, config, random_state))
     return merge_records(runs)
 
 
@@ -270,6 +270,7 @@ def evaluate_myo(
     fitted: Mapping[str, Any],
     methods: Mapping[str, Method],
     config: MyoConfig,
+    random_state: int = 0,
 ) -> list[dict[str, Any]]:
     """Few labels of others, all of them, and the person's own first session.
 
@@ -282,6 +283,9 @@ def evaluate_myo(
     methods : dict of Method
 
     config : MyoConfig
+
+    random_state : int, default=0
+        Who is drawn.
     """
     candidates = linear_classifiers()
     records = evaluate_methods(
@@ -291,6 +295,7 @@ def evaluate_myo(
         n_people=config.n_people,
         n_draws=config.n_draws,
         classifiers=candidates,
+        random_state=random_state,
     )
     sets = {_SET: np.unique(fold.test[_SET].y)}
     for name, method in methods.items():

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.signal import butter, filtfilt, iirnotch, sosfiltfilt
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils import Bunch
 
+from sk_cpep import MAE
 from sk_cpep._cli import main
-from sk_cpep.demo import _cli
+from sk_cpep.demo import _cli, _myo
 from sk_cpep.demo._myo import (
     MYO,
     cut_myo_windows,
@@ -18,6 +21,8 @@ from sk_cpep.demo._myo import (
     run_myo_demo,
     wearings,
 )
+from sk_cpep.encoders import EncoderClassifier
+from sk_cpep.evaluation import evaluate_methods, linear_classifiers
 
 SMALL = {"d_model": 8, "n_layers": 1, "n_decoder_layers": 1, "n_heads": 2}
 TINY = replace(
@@ -31,21 +36,20 @@ TINY = replace(
 GESTURES = ["rest", "flexion", "extension"]
 
 
-def reading(user, session, gesture, seconds=20):
+def reading(user, session, gesture, seconds=20, times=4.0):
     """Signed bytes (8, n) whose channels are stronger while a gesture is made."""
     rng = np.random.default_rng([user, session, gesture])
     labels = np.repeat(np.arange(seconds // 5) % 2, 5 * 200) * gesture
     strength = 4.0 * session * np.ones((8, len(labels)))
     for code in (1, 2):
-        strength[2 * code : 2 * code + 3, labels == code] *= 4
+        strength[2 * code : 2 * code + 3, labels == code] *= times
     emg = np.clip(np.round(rng.normal(size=strength.shape) * strength), -128, 127)
     return emg, labels
 
 
-@pytest.fixture(scope="module")
-def recordings():
+def make_recordings(times=4.0):
     rows = [(u, s, g) for u in (1, 2, 3) for s in (1, 2) for g in (0, 1, 2)]
-    emg, labels = zip(*(reading(*row) for row in rows), strict=True)
+    emg, labels = zip(*(reading(*row, times=times) for row in rows), strict=True)
     users, sessions, files = map(np.array, zip(*rows, strict=True))
     return Bunch(
         emg=[x.astype(np.float32) for x in emg],
@@ -56,6 +60,11 @@ def recordings():
         sfreq=200.0,
         gesture_names=GESTURES,
     )
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    return make_recordings()
 
 
 def test_windows_are_pure_and_sessions_at_one_level(recordings):
@@ -95,6 +104,107 @@ def test_every_row_of_the_table(recordings, capsys):
         if (r["method"], r["protocol"]) == ("Log amplitude", "own_session")
     )
     assert log["mean"] > 0.9
+
+
+def test_nobody_held_out_is_fitted_to(recordings, monkeypatch):
+    """Neither an autoencoder nor a supervised network, in any fold."""
+    windows = cut_myo_windows(recordings, TINY)
+    owner = {x.tobytes(): user for x, user in zip(windows.X, windows.users)}
+    assert len(owner) == len(windows)
+    fits = []
+
+    def watch(kind):
+        plain = kind.fit
+
+        def fit(self, X, *args, **options):
+            fits.append((kind, {owner[np.asarray(x).tobytes()] for x in X}, len(X)))
+            return plain(self, X, *args, **options)
+
+        monkeypatch.setattr(kind, "fit", fit)
+
+    watch(MAE)
+    watch(EncoderClassifier)
+    config = replace(TINY, targets={"MAE, log power": MYO.targets["MAE, log power"]})
+    said = []
+    run_myo_demo(recordings, config, verbose=0, device="cpu", say=said.append)
+    assert [line for line in said if "held out:" in line] == [
+        "\nFold 1 of 2, held out: [1, 3]",
+        "\nFold 2 of 2, held out: [2]",
+    ]
+    expected = [({2}, 2), ({1, 3}, 1)]  # learned from; how many are left out
+    for kind in (MAE, EncoderClassifier):
+        seen = [(people, n) for which, people, n in fits if which is kind]
+        assert [people for people, _ in seen] == [people for people, _ in expected]
+        for people, n in seen:
+            assert n == np.isin(windows.users, list(people)).sum()
+
+
+def test_who_is_drawn_follows_the_seed(recordings, monkeypatch):
+    seeds = []
+
+    def watched(fold, fitted, methods, *, random_state, **options):
+        seeds.append(random_state)
+        return evaluate_methods(
+            fold, fitted, methods, random_state=random_state, **options
+        )
+
+    monkeypatch.setattr(_myo, "evaluate_methods", watched)
+    config = replace(TINY, targets={"MAE, log power": MYO.targets["MAE, log power"]})
+    run_myo_demo(recordings, config, random_state=5, verbose=0, device="cpu")
+    assert seeds == [5, 5]
+
+
+def test_amplitudes_by_hand():
+    """Numbers of the simplest row, from the bytes of the band."""
+    recordings = make_recordings(times=1.08)  # hard to tell
+    records = run_myo_demo(
+        recordings,
+        replace(TINY, targets={"MAE, log power": MYO.targets["MAE, log power"]}),
+        verbose=0,
+        device="cpu",
+    )
+    (record,) = [
+        r
+        for r in records
+        if (r["method"], r["protocol"], r["n_people"])
+        == ("Log amplitude", "linear_probe", "all")
+    ]
+    band = butter(4, [20, 90], "bandpass", fs=200, output="sos")
+    rows = []
+    for emg, labels, user, session in zip(
+        recordings.emg,
+        recordings.labels,
+        recordings.users,
+        recordings.sessions,
+        strict=True,
+    ):
+        quiet = sosfiltfilt(band, emg.astype(float), axis=1)
+        quiet = filtfilt(*iirnotch(50, 30, fs=200), quiet, axis=1)
+        for start in range(0, len(labels), 200):
+            assert len(set(labels[start : start + 200])) == 1
+            rows.append((user, session, labels[start], quiet[:, start : start + 200]))
+    users, sessions, codes, X = map(np.array, zip(*rows, strict=True))
+    assert record["n_test"] == len(rows)
+    Z = np.zeros((len(rows), 8))
+    for worn in set(zip(users, sessions, strict=True)):
+        mine = (users == worn[0]) & (sessions == worn[1])
+        mean = X[mine].mean(axis=(0, 2), keepdims=True)
+        level = (X[mine] - mean) / X[mine].std(axis=(0, 2), keepdims=True)
+        power = np.log((level**2).mean(axis=2)) / 2
+        Z[mine] = (power - power.mean(axis=0)) / power.std(axis=0)
+    names = np.array(GESTURES)[codes]
+    chosen = record["settings"]["classifier"]
+    chosen = [chosen] * 2 if isinstance(chosen, str) else chosen
+    for fold, held_out in enumerate(([1, 3], [2])):
+        test = np.isin(users, held_out)
+        classifier = linear_classifiers()[chosen[fold]]
+        y_pred = classifier.fit(Z[~test], names[~test]).predict(Z[test])
+        for user in held_out:
+            mine = users[test] == user
+            expected = balanced_accuracy_score(names[test][mine], y_pred[mine])
+            assert expected < 0.95
+            # Filters begin and end otherwise: the outer windows may be named so too.
+            assert record["per_user"][str(user)] == pytest.approx(expected, abs=0.04)
 
 
 @pytest.fixture
